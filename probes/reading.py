@@ -1,0 +1,83 @@
+"""What a probe says: frozen values, sizes in bytes, ``None`` where the device did not say.
+
+Covers what is read; how it is read is in one module per source, which source is used in ``choose``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import msgspec
+
+Kind = Literal["amd", "nvidia", "host"]
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    """One memory budget, as it was found at start. Does not change while we look at it.
+
+    ``key`` names it everywhere: the PCI address in lower case (``0000:03:00.0``), or ``host``.
+    ``environment`` is what a process must set (None: unset) before its first GPU use to see only
+    this device.
+    """
+
+    key: str
+    kind: Kind
+    name: str
+    total_bytes: int | None
+    uuid: str | None = None
+    environment: tuple[tuple[str, str | None], ...] = ()
+    source: str  #: which probe answers for it: "amdgpu", "host", ...
+    because: str  #: why it was taken, for people
+
+
+class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
+    """Something found and not used, and why."""
+
+    key: str
+    name: str
+    because: str
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found on this machine."""
+
+    devices: tuple[Device, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """Memory held on a device by a process and its descendants; None: could not be told."""
+
+    pid: int
+    held_bytes: int | None
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """One device at one moment.
+
+    ``held`` has one entry for each process tree that was asked about, in the order asked. It is
+    None where the device cannot tell processes apart at all (a container's PID namespace).
+    ``oom_kills`` counts kills by the kernel's OOM killer since boot, on host RAM only.
+    ``problem`` says why total or used is None.
+    """
+
+    device: str
+    total_bytes: int | None
+    used_bytes: int | None
+    held: tuple[Held, ...] | None = ()
+    oom_kills: int | None = None
+    problem: str | None = None
+
+
+class Probe(Protocol):
+    """Reads one device. May block or hang: the caller gives it a thread of its own."""
+
+    device: Device
+
+    def read(self, trees: tuple[int, ...]) -> Reading:
+        """Read now. *trees* are root pids; a root's descendants count as its own.
+
+        Never raises for what the machine does (a file gone, empty, unreadable): that is a Reading
+        with None and a problem.
+        """
+        ...

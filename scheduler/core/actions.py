@@ -1,0 +1,45 @@
+"""What the core asks of the outside. Each one says why."""
+
+from __future__ import annotations
+
+import msgspec
+
+from scheduler.core.model import Attempt, Change, Settlement, Trial, Verdict
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    attempt: Attempt
+    because: str
+
+
+class Hold(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A trial waits. Given when the kind of reason changes, not on each poll."""
+
+    run: str
+    trial: int
+    because: str
+
+
+class Stop(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """End this attempt; its trial comes back (the Exited that follows is settled "again")."""
+
+    attempt: Attempt
+    because: str
+
+
+class Settle(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """How an attempt's end is to be taken. ``again`` is set when the settlement is "again"."""
+
+    attempt: Attempt
+    verdict: Verdict
+    settlement: Settlement
+    again: Trial | None = None
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Write this change down and show it."""
+
+    change: Change
+
+
+Action = Start | Hold | Stop | Settle | Note

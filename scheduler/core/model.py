@@ -1,0 +1,121 @@
+"""The nouns of the core: frozen values without behaviour.
+
+``docs/design.md`` says what each word means.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from probes.reading import Device
+
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
+    """A device with this machine's defaults for it: what is kept free, promised, run at once."""
+
+    device: Device
+    reserve_bytes: int
+    promise_bytes: int  #: for a trial that brings no wish of its own
+    max_attempts: int | None  #: None: memory alone decides
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of a user's script. None: the device's default holds."""
+
+    id: str
+    name: str = ""
+    device: str | None = None  #: only this device
+    promise_bytes: int | None = None
+    reserve_bytes: int | None = None
+    max_attempts: int | None = None
+    contain: bool = True  #: attempts are capped at their promise
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """A trial offered to the core: it waits for memory.
+
+    ``number`` counts the trials of a run in the order they were offered, and stays the same over
+    all attempts of the trial. It is not Optuna's trial number, which each attempt has anew.
+    """
+
+    run: str
+    number: int
+    want_bytes: int | None = None  #: a promise learned from an earlier attempt; None: the default
+    alone: bool = False  #: runs only on an empty device, its cap the whole of it
+    overruns: int = 0
+    contentions: int = 0
+    unexplained: int = 0  #: attempts that ended by a kill nobody can explain
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of a trial in one process: what is promised, and to whom."""
+
+    id: str  #: unique for ever, made by the core: "RUN/TRIAL.N"
+    trial: Trial
+    device: str
+    promise_bytes: int
+    cap_bytes: int | None  #: most the attempt may hold before it fails by itself; None: no cap
+    started_at_s: float
+
+
+class Process(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that cannot be mistaken for a later one with the same pid."""
+
+    pid: int
+    started_ticks: int  #: field 22 of /proc/PID/stat, clock ticks since boot
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of how an attempt's process ended."""
+
+    #: what the attempt itself wrote down before it ended; None: it ended without a word
+    outcome: Literal["complete", "pruned", "failed"] | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    #: full names of the last exception's class and its bases, nearest first, then its causes'
+    exception: tuple[str, ...] = ()
+    message: str = ""
+    stderr_tail: str = ""
+    #: the exception came out of Optuna's or our own machinery asked to end the attempt
+    caught: bool = False  #: the user's ``catch`` names this exception
+
+
+VerdictKind = Literal[
+    "finished",  #: complete or pruned
+    "device_oom",
+    "host_oom",
+    "gpu_fault",
+    "configuration",
+    "user_error",
+    "stopped",  #: by us
+    "unknown_kill",
+]
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an attempt ended. ``own_cap``: it ran into its own cap, not into its neighbours."""
+
+    kind: VerdictKind
+    because: str
+    own_cap: bool = False
+
+
+#: What follows for the trial. "done": its outcome stands as the attempt wrote it. "failed": it
+#: ends as FAIL without an error of the user's. "capacity": it does not fit the device. "again": it
+#: comes back as the Trial in Settle.again.
+Settlement = Literal["done", "failed", "capacity", "again"]
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One automatic decision changed or undone: a roll back, or the way up again after one."""
+
+    at_s: float
+    what: Literal["concurrency", "promise", "alone", "capacity", "stopped"]
+    run: str | None
+    trial: int | None
+    device: str
+    before: str
+    after: str
+    because: str

@@ -1,0 +1,1 @@
+"""Effects: one module per kind of thing outside (files, processes, sockets, devices)."""

@@ -1,0 +1,1 @@
+"""The host side: the only part of the package that imports Optuna."""
