@@ -47,6 +47,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     overruns: int = 0
     contentions: int = 0
     unexplained: int = 0  #: attempts that ended by a kill nobody can explain
+    attempts: int = 0  #: made so far; the next one's id counts on from here
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +59,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     promise_bytes: int
     cap_bytes: int | None  #: most the attempt may hold before it fails by itself; None: no cap
     started_at_s: float
+    alone: bool = False  #: it was given all that the device has left, and no neighbours
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):

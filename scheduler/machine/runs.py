@@ -5,7 +5,7 @@ everyone else reads it, during the run and after.
 
     runs/RUN/run.json       RunSpec, written once by ``scheduler run``
     runs/RUN/status.json    RunStatus, by the host
-    runs/RUN/study.db       the study of a script that chose no storage
+    runs/RUN/study-K.db     a study that the script kept in memory, K in the order of use
     runs/RUN/logs/N.log     what the attempt with Optuna's trial number N printed
     runs/RUN/outcomes/      what attempts wrote down before they ended
 """
@@ -37,6 +37,7 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     direction: str | None = None  #: for "function" only, as the next two
     storage: str | None = None
     study_name: str | None = None
+    start: Literal["auto", "fork", "re-run"] = "auto"  #: how attempts start
 
 
 class Best(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +63,7 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     failed: int = 0
     capacity: int = 0  #: did not fit the device, told to the sampler as pruned
     retried: int = 0
+    done_before: int = 0  #: trials that were done when this life of the run began
     running: int = 0
     best: Best | None = None  #: None as well where there are several objectives
     hold: str | None = None  #: why no further trial starts now

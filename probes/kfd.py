@@ -1,0 +1,133 @@
+"""AMD's compute driver (KFD) in sysfs: the GPUs it lists, and the VRAM each process holds.
+
+Covers class/kfd/kfd/topology and class/kfd/kfd/proc. Formats: kernel, drivers/gpu/drm/amd/amdkfd
+(kfd_topology.c, kfd_process.c). Not read: ``sdma_*`` (a read starts work in the driver), ``pasid``
+(always 0 on new kernels), ``stats_*``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+from probes.number import Unread, read_number, read_text_or_none
+from probes.processes import read_kin, root_of, same_namespace
+from probes.reading import Held
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """A GPU, or one partition of a GPU, that ROCm can compute on."""
+
+    order: int  #: place among the GPUs, from 0: the index that ROCR_VISIBLE_DEVICES takes
+    gpu_id: int  #: the id in the names of the per-process files
+    address: str  #: PCI address, lower case; partitions differ in the function or not at all
+    bank_bytes: int | None  #: the memory pool that HIP allocates from; None: not said
+    unique_id: int  #: 0: has none (APUs)
+    gfx: str | None  #: "gfx1100"; None: not said
+
+    @property
+    def slot(self) -> str:
+        """The address without its function: equal for all partitions of a card."""
+        return self.address.rpartition(".")[0]
+
+
+def read_nodes(sysfs: Path) -> tuple[Node, ...]:
+    """All GPU nodes, in KFD's order. Empty without KFD, or where a container hides them."""
+    topology = sysfs / "class/kfd/kfd/topology/nodes"
+    try:
+        numbers = sorted(int(name) for name in os.listdir(topology) if name.isdigit())
+    except OSError:
+        return ()
+    nodes: list[Node] = []
+    for number in numbers:
+        node = _read_node(topology / str(number), order=len(nodes))
+        if node is not None:
+            nodes.append(node)
+    return tuple(nodes)
+
+
+def _read_node(folder: Path, order: int) -> Node | None:
+    """None: a CPU, or a GPU that a device cgroup hides (its files are unreadable or empty)."""
+    try:
+        gpu_id = read_number(str(folder / "gpu_id"))
+    except Unread:
+        return None
+    properties = parse_properties(read_text_or_none(str(folder / "properties")) or "")
+    if gpu_id == 0 or "location_id" not in properties:
+        return None
+    bank = parse_properties(read_text_or_none(str(folder / "mem_banks/0/properties")) or "")
+    return Node(
+        order=order,
+        gpu_id=gpu_id,
+        address=address(properties.get("domain", 0), properties["location_id"]),
+        bank_bytes=bank.get("size_in_bytes"),
+        unique_id=properties.get("unique_id", 0),
+        gfx=gfx_name(properties.get("gfx_target_version", 0)),
+    )
+
+
+def parse_properties(text: str) -> dict[str, int]:
+    """The ``key value`` lines with a whole number as value; other lines are left out."""
+    pairs = (line.split() for line in text.splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
+
+
+def address(domain: int, location_id: int) -> str:
+    """The PCI address in ``location_id``: bus << 8 | device << 3 | function.
+
+    Bits 31:28 hold the partition on MI300; 25600 is 0000:64:00.0.
+    """
+    bus, device, function = (location_id >> 8) & 0xFF, (location_id >> 3) & 0x1F, location_id & 7
+    return f"{domain:04x}:{bus:02x}:{device:02x}.{function}"
+
+
+def gfx_name(version: int) -> str | None:
+    """``gfx_target_version`` as compilers write it: 110003 is gfx1103, 90010 is gfx90a."""
+    if version <= 0:
+        return None
+    return f"gfx{version // 10000}{version // 100 % 100:x}{version % 100:x}"
+
+
+def read_held(
+    sysfs: Path, gpu_id: int, trees: tuple[int, ...], proc: Path
+) -> tuple[Held, ...] | None:
+    """VRAM that KFD has given to each tree, in the order of *trees*.
+
+    None: KFD lists no processes here, or lists pids of another PID namespace (a container). A tree
+    of which KFD lists no process holds 0. Counted are buffers allocated as VRAM by compute
+    (``vram_<gpu_id>``, bytes); not counted are graphics buffers and pinned host memory.
+
+    Costs a walk up from each process that KFD lists, not down from each tree: compute processes are
+    few, and their threads many.
+    """
+    folder = f"{sysfs}/class/kfd/kfd/proc"
+    try:
+        listed = [int(name) for name in os.listdir(folder) if name.isdigit()]
+    except OSError:
+        return None
+    if not same_namespace(listed, proc):
+        return None
+    kin_of = cache(lambda pid: read_kin(pid, proc))
+    held: dict[int, list[int | None]] = defaultdict(list)
+    for pid in listed:
+        root = root_of(pid, trees, kin_of)
+        if root is not None:
+            held[root].append(_read_vram(f"{folder}/{pid}/vram_{gpu_id}"))
+    return tuple(Held(pid=root, held_bytes=_sum(held[root])) for root in trees)
+
+
+def _read_vram(path: str) -> int | None:
+    """A process that has ended, or was never given this GPU, has no such file: it holds 0."""
+    try:
+        return read_number(path)
+    except Unread as unread:
+        return 0 if unread.gone else None
+
+
+def _sum(sizes: list[int | None]) -> int | None:
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None

@@ -1,0 +1,94 @@
+"""A number in a small file of /sys, /proc or a cgroup: its value, or what was seen instead.
+
+Covers one decimal number per file, and short texts. Knows no time limit: a file whose open blocks
+(a wedged driver, a FIFO) blocks the caller, who gives such reads a thread of their own.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+#: A 64-bit number has 20 digits; what is longer is something else.
+MOST_CHARACTERS = 32
+
+#: ESRCH: /proc of a process without memory (a zombie); ENODEV: sysfs file removed while open.
+_GONE = frozenset({errno.ENOENT, errno.ESRCH, errno.ENODEV})
+
+_PART_BYTES = 1 << 14
+
+
+class Unread(Exception):
+    """A file of the machine did not say what it should. Never our own fault."""
+
+    def __init__(self, path: str, seen: str) -> None:
+        super().__init__(path, seen)
+        self.path = path
+        self.seen = seen
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.seen}"
+
+    @property
+    def gone(self) -> bool:
+        """The file, or the process it told about, is not there (any more)."""
+        cause = self.__cause__
+        return isinstance(cause, OSError) and cause.errno in _GONE
+
+    @property
+    def forbidden(self) -> bool:
+        return isinstance(self.__cause__, PermissionError)
+
+
+def parse_number(text: bytes) -> int:
+    """The number in *text*: decimal digits, blanks around them. Raises ValueError otherwise.
+
+    A minus sign is refused: no file read here has negative values, so one is a broken counter.
+    """
+    digits = text.strip()
+    if not digits.isdigit() or len(digits) > MOST_CHARACTERS:
+        raise ValueError("is empty" if not digits else f"{_quoted(digits)} is not a number")
+    return int(digits)
+
+
+def read_number(path: str) -> int:
+    """The number in the file at *path*. Raises Unread if the file is gone, unreadable or odd."""
+    text = _read(path, whole=False)
+    try:
+        return parse_number(text)
+    except ValueError as error:
+        raise Unread(path, str(error)) from None
+
+
+def read_text(path: str) -> str:
+    """A whole file, bytes that are not UTF-8 escaped. Raises Unread."""
+    return _read(path, whole=True).decode(errors="backslashreplace")
+
+
+def read_text_or_none(path: str) -> str | None:
+    """As read_text; None where the file cannot be read, for files that some kernels do not have."""
+    try:
+        return read_text(path)
+    except Unread:
+        return None
+
+
+def _read(path: str, *, whole: bool) -> bytes:
+    # os.open and os.read: 2.2 us a file, open() with its text layer 7.6 us.
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            text = part = os.read(file, _PART_BYTES)
+            while whole and part:  # files made of records (vmstat) give a page at a time
+                part = os.read(file, _PART_BYTES)
+                text += part
+            return text
+        finally:
+            os.close(file)
+    except OSError as error:
+        raise Unread(path, (error.strerror or str(error)).lower()) from error
+
+
+def _quoted(text: bytes) -> str:
+    shown = text[:MOST_CHARACTERS].decode(errors="backslashreplace")
+    return repr(shown) if len(text) <= MOST_CHARACTERS else repr(shown + "...")

@@ -1,0 +1,167 @@
+"""The only writer of state: an event goes in, actions come out.
+
+Covers what hosts say and the order in which an event's consequences are drawn: what happened is
+taken in, devices that are over are relieved, what fits is started.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from scheduler.core import admission, ending, sampling, view
+from scheduler.core.actions import Action, Stop
+from scheduler.core.events import (
+    Event,
+    Exited,
+    Found,
+    Joined,
+    Left,
+    Offered,
+    Sampled,
+    Started,
+    Vanished,
+    Withdrawn,
+)
+from scheduler.core.events import Running as Reported
+from scheduler.core.invariants import check
+from scheduler.core.life import Lease, Releasing, Running, Starting, Stopping, is_active
+from scheduler.core.policy import key_of
+from scheduler.core.state import DeviceState, RunState, State, lost_device
+from scheduler.core.watch import Strain
+
+
+class Core:
+    """All devices, runs and attempts of a machine. Pure: the same events, the same actions."""
+
+    def __init__(self) -> None:
+        self._state = State()
+
+    def handle(self, event: Event) -> tuple[Action, ...]:
+        """Take *event* in and return what must be done about it, in order.
+
+        What a host says too late, twice, or about attempts that nobody knows has no effect.
+        """
+        self._state.now_s = event.at_s
+        actions = self._take(event)
+        if isinstance(event, Sampled):
+            actions += admission.relieve(self._state)
+        return (*actions, *admission.admit(self._state))
+
+    def view(self) -> view.View:
+        """What is so now, for people: a frozen value that any thread may read."""
+        return view.view(self._state)
+
+    def check(self) -> None:
+        """Assert what must hold between any two events. For tests."""
+        check(self._state)
+
+    def _take(self, event: Event) -> list[Action]:
+        match event:
+            case Sampled():
+                return sampling.sampled(self._state, event)
+            case Offered():
+                self._offered(event)
+            case Started():
+                self._started(event)
+            case Exited():
+                return ending.exited(self._state, event)
+            case Vanished():
+                ending.vanished(self._state, event)
+            case Withdrawn():
+                self._withdrawn(event)
+            case Joined():
+                return self._joined(event)
+            case Left():
+                self._left(event)
+            case Found():
+                self._found(event)
+        return []
+
+    def _found(self, event: Found) -> None:
+        """A new life of the supervisor: hosts have to join anew, and say again what waits.
+
+        Readings of the last life are not believed. Attempts on a device that is no longer there
+        stay until they are told to be gone; nothing new starts on it.
+        """
+        state = self._state
+        for known in state.devices.values():
+            known.found = False
+        for budget in event.budgets:
+            key = budget.device.key
+            device = state.devices.setdefault(key, DeviceState(budget=budget))
+            device.budget, device.found = budget, True
+        for device in state.devices.values():
+            device.reading, device.strain = None, Strain()
+            state.touch(device.key)
+        for run in state.runs.values():
+            run.joined = False
+            state.clear_queue(run.run.id)
+
+    def _joined(self, event: Joined) -> list[Action]:
+        """What the host runs counts from here on; what it does not run any more is over.
+
+        It offers anew what waits, since we may have missed what became of it.
+        """
+        state, name = self._state, event.run.id
+        run = state.runs.setdefault(name, RunState(run=event.run, order=len(state.runs)))
+        run.run, run.joined = event.run, True
+        state.clear_queue(name)
+        for device in state.devices:
+            state.touch(device)
+        told = {one.attempt.id for one in event.running}
+        for life in tuple(state.lives()):
+            attempt = life.lease.attempt
+            if attempt.trial.run == name and is_active(life) and attempt.id not in told:
+                state.end(life, event.at_s)
+        return [stop for one in event.running for stop in self._adopt(one)]
+
+    def _adopt(self, reported: Reported) -> list[Action]:
+        """An attempt that runs already. Asked to stop once, it is asked again."""
+        state, attempt = self._state, reported.attempt
+        state.count(attempt)
+        life = state.find(attempt.id)
+        if isinstance(life, Releasing):
+            if life.settle is not None or life.evidence is not None:
+                return []  # it has ended; its host will ask how that was taken
+            state.past.pop(attempt.id, None)
+        elif life is not None:
+            if reported.process is not None:
+                state.begin(life, reported.process)
+            if isinstance(life, Stopping):
+                return [Stop(attempt=attempt, because=life.because)]
+            return []
+        if attempt.device not in state.devices:
+            state.devices[attempt.device] = lost_device(attempt)
+        lease = Lease(attempt=attempt, oom_kills=ending.oom_kills(state))
+        process = reported.process
+        state.keep(Running(lease=lease, process=process) if process else Starting(lease=lease))
+        return []
+
+    def _left(self, event: Left) -> None:
+        if event.run in self._state.runs:
+            self._state.runs[event.run].joined = False
+            self._state.clear_queue(event.run)
+
+    def _offered(self, event: Offered) -> None:
+        """A trial that comes back is in the queue already: its host may offer it all the same."""
+        state, trial = self._state, event.trial
+        if trial.run not in state.runs or not state.runs[trial.run].joined:
+            return
+        if not state.is_known(trial):
+            state.enqueue(trial, first=False)
+
+    def _withdrawn(self, event: Withdrawn) -> None:
+        """Neither now nor, if an attempt of it runs, when that ends."""
+        state = self._state
+        if event.run not in state.runs:
+            return
+        state.dequeue(event.run, event.trial)
+        for life in tuple(state.lives()):
+            if key_of(life.lease.attempt.trial) == (event.run, event.trial):
+                lease = msgspec.structs.replace(life.lease, withdrawn=True)
+                state.keep(msgspec.structs.replace(life, lease=lease))
+
+    def _started(self, event: Started) -> None:
+        life = self._state.find(event.attempt)
+        if life is not None and is_active(life):
+            self._state.begin(life, event.process)

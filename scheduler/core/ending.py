@@ -1,0 +1,171 @@
+"""An attempt's end taken in: judged, settled, and its trial put back where it is to come again.
+
+Writes the core's state. What follows from which end is decided in ``retry``.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from scheduler.core import concurrency
+from scheduler.core.actions import Action, Note, Settle
+from scheduler.core.events import Exited, Vanished
+from scheduler.core.life import Releasing, is_active
+from scheduler.core.model import Change, Evidence, Verdict
+from scheduler.core.reasons import at_once
+from scheduler.core.retry import Ending, Sequel, changes, follow, number_of
+from scheduler.core.state import DeviceState, State
+from scheduler.core.verdict import Circumstances, judge
+from scheduler.core.watch import have_grown
+
+_KILL = 9
+
+
+def exited(state: State, event: Exited) -> list[Action]:
+    """Settle the attempt, or wait for what the next reading says of a kill.
+
+    A host that did not hear the answer (its connection broke, we were started again) asks again
+    and hears the same. One that was never heard of here is the host's affair.
+    """
+    life = state.find(event.attempt)
+    if life is None:
+        return []
+    if not isinstance(life, Releasing):
+        life = state.end(life, event.at_s)
+    if life.settle is not None:
+        _come_back(state, life, life.settle)
+        return [life.settle]
+    if _may_be_kernels(state, life, event.evidence) and life.lease.attempt.id not in state.past:
+        state.keep(msgspec.structs.replace(life, evidence=event.evidence))
+        return []
+    return settle(state, life, event.evidence)
+
+
+def vanished(state: State, event: Vanished) -> None:
+    life = state.find(event.attempt)
+    if life is not None and is_active(life):
+        state.end(life, event.at_s)
+
+
+def settle(state: State, life: Releasing, evidence: Evidence) -> list[Action]:
+    """Judge the end, and tell it and all that changes by it."""
+    lease, device = life.lease, state.devices[life.lease.attempt.device]
+    account = device.account()
+    verdict = judge(evidence, circumstances=_circumstances(state, life, device))
+    ending = Ending(
+        attempt=lease.attempt,
+        verdict=verdict,
+        peak_bytes=lease.peak_bytes,
+        company=life.company,
+        strangers_grew=have_grown(lease.strangers_bytes, account),
+        stopped=life.stopped.cause if life.stopped else None,
+        most_bytes=state.most_bytes(state.runs[lease.attempt.trial.run].run),
+    )
+    sequel = follow(ending)
+    told = Settle(
+        attempt=lease.attempt,
+        verdict=verdict,
+        settlement=sequel.settlement,
+        again=sequel.again,
+    )
+    state.keep(msgspec.structs.replace(life, settle=told, evidence=None))
+    _come_back(state, life, told)
+    notes = [state.note(change) for change in changes(ending, sequel, at_s=state.now_s)]
+    return [told, *notes, *_learn(state, device, ending, sequel)]
+
+
+def _may_be_kernels(state: State, life: Releasing, evidence: Evidence) -> bool:
+    """Whether the next reading may show that the kernel took it: the count comes after the kill."""
+    killed = evidence.signal == _KILL or evidence.exit_code in (-_KILL, 128 + _KILL)
+    return (
+        killed
+        and evidence.outcome is None
+        and life.stopped is None
+        and life.lease.oom_kills is not None
+    )
+
+
+def _circumstances(state: State, life: Releasing, device: DeviceState) -> Circumstances:
+    lease = life.lease
+    kills = oom_kills(state)
+    known = kills is not None and lease.oom_kills is not None
+    total = device.reading.total_bytes if device.reading else None
+    return Circumstances(
+        device_kind=device.budget.device.kind,
+        company=life.company > 1,
+        cap_bytes=lease.attempt.cap_bytes,
+        peak_bytes=lease.peak_bytes,
+        free_bytes=device.free_bytes,
+        total_bytes=device.budget.device.total_bytes if total is None else total,
+        oom_kills=max(0, (kills or 0) - (lease.oom_kills or 0)) if known else None,
+        stopped=life.stopped.because if life.stopped else None,
+    )
+
+
+def oom_kills(state: State) -> int | None:
+    """Kills by the kernel since boot, on whichever device's reading carries them."""
+    for device in state.devices.values():
+        if device.reading is not None and device.reading.oom_kills is not None:
+            return device.reading.oom_kills
+    return None
+
+
+def _come_back(state: State, life: Releasing, told: Settle) -> None:
+    """Put the trial back in its queue, unless it is there, or nobody is there to run it."""
+    trial = told.again
+    if trial is None or life.lease.withdrawn or not state.runs[trial.run].joined:
+        return
+    if state.is_known(trial) or _was_settled_since(state, told):
+        return
+    state.enqueue(trial, first=life.stopped is not None)
+
+
+def _was_settled_since(state: State, told: Settle) -> bool:
+    """Whether a later attempt of the trial has ended too: then this is old news."""
+    attempt = told.attempt
+    number = number_of(attempt.id)
+    ended = (*state.past.values(), *(one for one in state.lives() if isinstance(one, Releasing)))
+    return any(
+        one.settle is not None
+        and one.lease.attempt.trial.run == attempt.trial.run
+        and one.lease.attempt.trial.number == attempt.trial.number
+        and number_of(one.lease.attempt.id) > number
+        for one in ended
+    )
+
+
+def _learn(state: State, device: DeviceState, ending: Ending, sequel: Sequel) -> list[Note]:
+    """How many at once the device bears, after this."""
+    attempt, before = ending.attempt, device.limit
+    if ending.verdict.kind == "finished" and not attempt.alone:
+        device.limit = concurrency.finished(before)
+    elif sequel.rung == "contention":
+        device.limit = concurrency.ran_out(
+            before,
+            running=ending.company,
+            started_at_s=attempt.started_at_s,
+            now_s=state.now_s,
+        )
+    if device.limit == before:
+        return []
+    state.touch(device.key)
+    if device.limit.at_most == before.at_most:
+        return []
+    because = _because_of(ending.verdict, before)
+    change = Change(
+        at_s=state.now_s,
+        what="concurrency",
+        run=None,
+        trial=None,
+        device=device.key,
+        before=at_once(before.at_most),
+        after=at_once(device.limit.at_most),
+        because=because,
+    )
+    return [state.note(change)]
+
+
+def _because_of(verdict: Verdict, before: concurrency.Limit) -> str:
+    if verdict.kind == "finished":
+        return f"{before.at_most} finished in a row without running out of memory"
+    return f"an attempt ran out of memory in company: {verdict.because}"

@@ -1,0 +1,68 @@
+"""What must hold between any two events. For tests."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from scheduler.core.life import Releasing, Starting, is_active
+from scheduler.core.policy import key_of
+from scheduler.core.state import State
+
+
+def check(state: State) -> None:
+    """Raises AssertionError with the law that is broken."""
+    _check_places(state)
+    _check_devices(state)
+    _check_rooms(state)
+
+
+def _check_places(state: State) -> None:
+    """A trial waits once or runs once; an attempt is on one device, or over."""
+    places = Counter(key_of(one.trial) for run in state.runs.values() for one in run.waiting)
+    places.update(key_of(life.lease.attempt.trial) for life in state.lives() if is_active(life))
+    twice = [key for key, count in places.items() if count > 1]
+    assert not twice, f"in two places at once: {twice}"
+    ids = Counter(life.lease.attempt.id for life in state.lives())
+    ids.update(state.past)
+    assert not [id for id, count in ids.items() if count > 1], "an attempt is known twice"
+    for run in state.runs.values():
+        active = {
+            life.lease.attempt.id
+            for life in state.lives()
+            if is_active(life) and life.lease.attempt.trial.run == run.run.id
+        }
+        assert active == run.active, f"{run.run.id} counts {run.active}, there are {active}"
+        assert run.joined or not run.waiting, f"{run.run.id} is gone, and its trials wait"
+        assert all(one.trial.run == run.run.id for one in run.waiting), "in another's queue"
+        assert {one.trial.number for one in run.waiting} == run.awaited, "awaited, and not there"
+
+
+def _check_devices(state: State) -> None:
+    for device in state.devices.values():
+        for id, life in device.lives.items():
+            attempt, lease = life.lease.attempt, life.lease
+            assert attempt.id == id, f"{attempt.id} is filed as {id}"
+            assert attempt.device == device.key, f"{id} is on {device.key}"
+            assert attempt.promise_bytes > 0, f"{id} was promised nothing"
+            assert attempt.cap_bytes in (None, attempt.promise_bytes), f"{id}: an odd cap"
+            peak, held = lease.peak_bytes, lease.held_bytes
+            assert not held or (peak is not None and peak >= held), f"{id}: a peak under its size"
+            if isinstance(life, Releasing):
+                assert not (life.evidence and life.settle), f"{id} is settled and waits to be"
+        alone = [life for life in device.active() if life.lease.attempt.alone]
+        others = [life for life in device.active() if not life.lease.attempt.alone]
+        assert len(alone) <= 1, f"two are alone on {device.key}"
+        assert not alone or not others, f"one is alone on {device.key} in company"
+        drained = device.drained_for
+        assert drained is None or any(
+            key_of(one.trial) == key_of(drained) for one in state.runs[drained.run].waiting
+        ), f"{device.key} is kept for a trial that does not wait"
+        started = sum(isinstance(life, Starting) for life in device.active())
+        assert started <= device.limit.most or not device.found, "more ran than ever ran"
+
+
+def _check_rooms(state: State) -> None:
+    """What was worked out before is what would be worked out now."""
+    for device in state.devices.values():
+        if device.found:
+            assert state.room(device) == state._room(device), f"{device.key}: out of date"

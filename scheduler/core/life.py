@@ -1,0 +1,156 @@
+"""The life of an attempt: its states, and one table of what may follow what. Pure.
+
+A trial that waits is a ``Waiting`` in the policy's queue; from its Start on it is here, until its
+memory is back. What is not in the table is a bug of ours. What hosts say late or twice is in it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from scheduler.core.actions import Settle
+from scheduler.core.model import Attempt, Evidence, Process
+
+#: Why we stopped an attempt. "overrun": it broke its promise. "strangers": others need the memory.
+#: "unclear": the device was full, and cannot tell processes apart.
+Cause = Literal["overrun", "strangers", "unclear"]
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt and what was seen of it. None: could not be told."""
+
+    attempt: Attempt
+    held_bytes: int | None = 0
+    peak_bytes: int | None = None
+    strangers_bytes: int | None = None  #: on its device, when it started
+    oom_kills: int | None = None  #: counted by the kernel, when it started
+    withdrawn: bool = False  #: its trial must not start again
+
+
+class Starting(msgspec.Struct, frozen=True, kw_only=True):
+    """Its host was told, and has not yet said that the process is there."""
+
+    lease: Lease
+    process: None = None
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    lease: Lease
+    process: Process
+
+
+class Stopping(msgspec.Struct, frozen=True, kw_only=True):
+    """Its host was told to end it. Kept apart from Running, or each poll would stop it anew."""
+
+    lease: Lease
+    process: Process | None
+    cause: Cause
+    because: str
+
+
+class Releasing(msgspec.Struct, frozen=True, kw_only=True):
+    """Its process is gone; the promise counts until the device shows that its memory is back.
+
+    ``settle`` is what its host was told, to be told again if it asks again. None: nothing yet,
+    because nobody said how it ended, or (``evidence`` is set) the next reading is waited for.
+    """
+
+    lease: Lease
+    process: Process | None
+    since_s: float
+    used_bytes: int | None  #: on the device, when it ended
+    stopped: Stopping | None
+    company: int  #: attempts of ours that ran at once when it ended, itself included
+    evidence: Evidence | None = None
+    settle: Settle | None = None
+
+
+Life = Starting | Running | Stopping | Releasing
+
+
+class Began(msgspec.Struct, frozen=True, kw_only=True):
+    """Its process is there."""
+
+    process: Process
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """We asked for its end."""
+
+    cause: Cause
+    because: str
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """Its process is gone, or never came to be."""
+
+    at_s: float
+    used_bytes: int | None
+    company: int
+
+
+class Freed(msgspec.Struct, frozen=True, kw_only=True):
+    """Its memory is back."""
+
+
+Happening = Began | Told | Ended | Freed
+
+# fmt: off
+NEXT: dict[tuple[type[Life], type[Happening]], type[Life] | None] = {
+    (Starting,  Began): Running,   (Starting,  Told): Stopping, (Starting,  Ended): Releasing,
+    (Running,   Began): Running,   (Running,   Told): Stopping, (Running,   Ended): Releasing,
+    (Stopping,  Began): Stopping,                               (Stopping,  Ended): Releasing,
+    (Releasing, Began): Releasing,                              (Releasing, Ended): Releasing,
+    (Releasing, Freed): None,
+}
+# fmt: on
+
+
+class Impossible(AssertionError):
+    """Something happened to an attempt that cannot happen in its state: a bug of ours."""
+
+    def __init__(self, attempt: str, state: str, happening: str) -> None:
+        super().__init__(attempt, state, happening)
+        self.attempt, self.state, self.happening = attempt, state, happening
+
+    def __str__(self) -> str:
+        return f"attempt {self.attempt} is {self.state}, where {self.happening} cannot happen"
+
+
+def step(life: Life, happening: Happening) -> Life | None:
+    """The state after *happening*; None: the attempt is over. Raises Impossible."""
+    pair = (type(life), type(happening))
+    if pair not in NEXT:
+        raise Impossible(life.lease.attempt.id, pair[0].__name__, pair[1].__name__)
+    if NEXT[pair] is None:
+        return None
+    match life, happening:
+        case Stopping(), Began(process=process):
+            return msgspec.structs.replace(life, process=process)
+        case Releasing(), _:
+            return life
+        case _, Began(process=process):
+            return Running(lease=life.lease, process=process)
+        case _, Told(cause=cause, because=because):
+            return Stopping(lease=life.lease, process=life.process, cause=cause, because=because)
+        case _, Ended():
+            return _releasing(life, happening)
+    return None
+
+
+def _releasing(life: Life, ended: Ended) -> Releasing:
+    return Releasing(
+        lease=life.lease,
+        process=life.process,
+        since_s=ended.at_s,
+        used_bytes=ended.used_bytes,
+        stopped=life if isinstance(life, Stopping) else None,
+        company=ended.company,
+    )
+
+
+def is_active(life: Life) -> bool:
+    """Whether its process runs or is about to."""
+    return not isinstance(life, Releasing)

@@ -1,0 +1,264 @@
+"""Which waiting trial may start where, and why the others may not. Pure.
+
+Covers admission. Does not cover ending attempts (``watch``) or what follows an end (``retry``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Literal
+
+import msgspec
+
+from scheduler.core.ledger import Account
+from scheduler.core.model import Budget, Run, Trial
+
+#: Trials behind the head of a queue that are looked at for one that fits. Bounds the work of an
+#: event; hosts offer a few at a time.
+WINDOW = 32
+#: A trial overtaken this often has a device drained for it. The story this prevents: 1. a trial of
+#: 12 GiB heads the queue of a 16 GiB card, 2. whenever one of the small ones behind it ends, the
+#: next small one fits into its place and the big one does not, 3. it waits until the last of
+#: 1,000 small trials is done.
+OVERTAKEN = 8
+#: Near enough to all there is: a second failure there says the same.
+NEAR_RATIO = 0.9
+
+#: Why a trial cannot start on a device, the most hopeful first: of several devices' the first is
+#: told.
+Why = Literal[
+    "memory",  #: not enough is left
+    "neighbours",  #: it must be alone, and others are there
+    "alone",  #: another is alone there
+    "drained",  #: kept for a trial that was overtaken too often
+    "limit",  #: as many run there as may
+    "resting",  #: attempts were stopped there just now
+    "silent",  #: the device does not say what is used
+    "too_big",  #: more than the device can ever give
+    "own_limit",  #: as many of its run's run as may
+    "no_device",  #: none that its run may use is there
+]
+_HOPE: dict[Why, int] = {
+    "memory": 0,
+    "neighbours": 1,
+    "alone": 2,
+    "drained": 3,
+    "limit": 4,
+    "resting": 5,
+    "silent": 6,
+    "too_big": 7,
+}
+
+Key = tuple[str, int]  #: a trial: its run and its number
+
+
+def key_of(trial: Trial) -> Key:
+    return trial.run, trial.number
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """A trial in the queue. ``told`` is the kind of reason its host was last given."""
+
+    trial: Trial
+    since_s: float
+    overtaken: int = 0
+    told: Why | None = None
+
+
+class Queue(msgspec.Struct, frozen=True, kw_only=True):
+    """What waits of one run, the next to start first."""
+
+    run: Run
+    active: int  #: attempts of it that run now
+    most_bytes: int | None  #: the most that one of them could lately be given; None: not known
+    waiting: Sequence[Waiting]
+
+
+class Room(msgspec.Struct, frozen=True, kw_only=True):
+    """A device as admission sees it."""
+
+    budget: Budget
+    account: Account
+    problem: str | None  #: why the account is unknown
+    attempts: int  #: of ours, that run now
+    empty: bool  #: none of ours runs there or has memory to give back
+    alone: bool  #: one is there that must have no neighbours
+    at_most: int | None  #: attempts at once, learned
+    rests: bool
+    drained_for: Key | None = None
+
+    @property
+    def key(self) -> str:
+        return self.budget.device.key
+
+    def reserve_bytes(self, run: Run) -> int:
+        return self.budget.reserve_bytes if run.reserve_bytes is None else run.reserve_bytes
+
+    def ceiling_bytes(self, run: Run) -> int | None:
+        """The most that *run* could ever be given here; None: the total is not known."""
+        total = self.account.total_bytes
+        if total is None:
+            total = self.budget.device.total_bytes
+        return None if total is None else total - self.reserve_bytes(run)
+
+    def limit(self) -> int | None:
+        limits = [n for n in (self.budget.max_attempts, self.at_most) if n is not None]
+        return min(limits, default=None)
+
+    def promise_bytes(self, trial: Trial, run: Run) -> int:
+        """The promise for *trial*: what it was seen to need, its run's, or the device's."""
+        if trial.want_bytes is not None:
+            return trial.want_bytes
+        return self.budget.promise_bytes if run.promise_bytes is None else run.promise_bytes
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a trial may start, and with what promise."""
+
+    room: Room
+    headroom_bytes: int
+    promise_bytes: int
+    alone: bool
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a trial cannot start; put into words in ``reasons``."""
+
+    why: Why
+    run: Run
+    room: Room | None = None
+    need_bytes: int | None = None
+
+
+class Admission(msgspec.Struct, frozen=True, kw_only=True):
+    trial: Trial
+    run: Run
+    place: Place
+
+
+def next_start(queues: Sequence[Queue], rooms: Sequence[Room]) -> Admission | None:
+    """The next trial to start; None: none can.
+
+    First fit: a trial behind the head of its queue starts where the head does not fit, so that no
+    memory lies idle.
+    """
+    if not any(_is_open(room) for room in rooms):
+        return None
+    for queue in queues:
+        for trial in _unlike(queue):
+            answer = place(trial, queue, rooms)
+            if isinstance(answer, Place):
+                return Admission(trial=trial, run=queue.run, place=answer)
+    return None
+
+
+def place(trial: Trial, queue: Queue, rooms: Sequence[Room]) -> Place | Refusal:
+    """The allowed device with the most headroom of those that can take *trial*."""
+    run = queue.run
+    if run.max_attempts is not None and queue.active >= run.max_attempts:
+        return Refusal(why="own_limit", run=run)
+    best: Place | None = None
+    refusal = Refusal(why="no_device", run=run)
+    for room in allowed(run, rooms):
+        answer = _fit(trial, run, room, queue.most_bytes)
+        if isinstance(answer, Place):
+            if best is None or answer.headroom_bytes > best.headroom_bytes:
+                best = answer
+        elif refusal.room is None or _rank(answer) < _rank(refusal):
+            refusal = answer
+    return best or refusal
+
+
+def allowed(run: Run, rooms: Iterable[Room]) -> Iterator[Room]:
+    return (room for room in rooms if run.device is None or room.key == run.device)
+
+
+def could_run(trial: Trial, run: Run, room: Room, most_bytes: int | None) -> bool:
+    """Whether the device would take *trial* if nothing of ours were on it."""
+    if run.device not in (None, room.key) or room.account.open_bytes is None:
+        return False
+    left = room.account.open_bytes - room.reserve_bytes(run)
+    if _goes_alone(trial, most_bytes):
+        return left >= _least(trial, most_bytes)
+    return room.promise_bytes(trial, run) <= left
+
+
+def _unlike(queue: Queue) -> Iterator[Trial]:
+    """The first trials of the queue, but of those that want the same only the first, and the one
+    that a device may be drained for."""
+    seen: set[tuple[int | None, bool, bool]] = set()
+    for waiting in islice(queue.waiting, WINDOW):
+        trial = waiting.trial
+        want = (trial.want_bytes, trial.alone, trial.attempts > 0)
+        if want not in seen or waiting.overtaken >= OVERTAKEN:
+            seen.add(want)
+            yield trial
+
+
+def _is_open(room: Room) -> bool:
+    """Whether anything at all could start there now; most events find all devices full."""
+    limit = room.limit()
+    if room.alone or room.rests or room.account.left_bytes is None:
+        return False
+    return room.account.left_bytes > 0 and (limit is None or room.attempts < limit)
+
+
+def _fit(trial: Trial, run: Run, room: Room, most: int | None) -> Place | Refusal:
+    headroom = room.account.headroom_bytes(room.reserve_bytes(run))
+    if headroom is None:
+        return Refusal(why="silent", run=run, room=room)
+    if room.drained_for not in (None, key_of(trial)):
+        return Refusal(why="drained", run=run, room=room)
+    if room.alone:
+        return Refusal(why="alone", run=run, room=room)
+    if room.rests:
+        return Refusal(why="resting", run=run, room=room)
+    if _goes_alone(trial, most):
+        return _fit_alone(trial, run, room, headroom, most)
+    return _fit_in(trial, run, room, headroom)
+
+
+def _fit_in(trial: Trial, run: Run, room: Room, headroom: int) -> Place | Refusal:
+    limit, ceiling = room.limit(), room.ceiling_bytes(run)
+    if limit is not None and room.attempts >= limit:
+        return Refusal(why="limit", run=run, room=room)
+    promise = room.promise_bytes(trial, run)
+    if ceiling is not None and promise > ceiling:
+        return Refusal(why="too_big", run=run, room=room, need_bytes=promise)
+    if promise > headroom:
+        return Refusal(why="memory", run=run, room=room, need_bytes=promise)
+    return Place(room=room, headroom_bytes=headroom, promise_bytes=promise, alone=False)
+
+
+def _fit_alone(
+    trial: Trial, run: Run, room: Room, headroom: int, most: int | None
+) -> Place | Refusal:
+    """All that is left, once nobody else is there."""
+    if not room.empty:
+        return Refusal(why="neighbours", run=run, room=room)
+    need = _least(trial, most)
+    if headroom < need:
+        return Refusal(why="memory", run=run, room=room, need_bytes=need)
+    return Place(room=room, headroom_bytes=headroom, promise_bytes=headroom, alone=True)
+
+
+def _least(trial: Trial, most: int | None) -> int:
+    """The least to start alone with: what it failed with before, or nearly all there ever is."""
+    want = trial.want_bytes or 0
+    return max(1, want if most is None else min(want, int(NEAR_RATIO * most)))
+
+
+def _goes_alone(trial: Trial, most: int | None) -> bool:
+    """A trial that comes back with a want that nobody can promise takes all that there is.
+
+    A new trial's want is the user's word, and is held instead: they hear why.
+    """
+    if trial.alone or trial.want_bytes is None or trial.attempts == 0:
+        return trial.alone
+    return most is not None and trial.want_bytes > most
+
+
+def _rank(refusal: Refusal) -> tuple[int, int]:
+    left = refusal.room.account.left_bytes if refusal.room else None
+    return _HOPE.get(refusal.why, len(_HOPE)), -(left or 0)

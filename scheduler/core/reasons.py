@@ -1,0 +1,96 @@
+"""Decisions in words that people understand. Pure."""
+
+from __future__ import annotations
+
+from scheduler.core.ledger import Account
+from scheduler.core.model import Trial
+from scheduler.core.policy import Place, Refusal, Room
+from scheduler.core.watch import READINGS, SHORT_S, Strain, Victim
+
+GIB = 1 << 30
+MIB = 1 << 20
+
+
+def size(size_bytes: int | None) -> str:
+    """In GiB, below one in MiB; "unknown" for None."""
+    if size_bytes is None:
+        return "unknown"
+    if abs(size_bytes) < GIB:
+        return f"{size_bytes / MIB:.0f} MiB"
+    return f"{size_bytes / GIB:.1f} GiB"
+
+
+def at_once(limit: int | None) -> str:
+    return "no limit" if limit is None else f"{limit} at once"
+
+
+def started(place: Place) -> str:
+    left = f"{place.room.key} has {size(place.headroom_bytes)} left"
+    if place.alone:
+        return f"{left} and nobody else is there"
+    return f"{left} of {size(place.room.account.total_bytes)}, it needs {size(place.promise_bytes)}"
+
+
+def held(refusal: Refusal, trial: Trial) -> str:
+    """Why *trial* waits."""
+    run, room = refusal.run, refusal.room
+    if refusal.why == "own_limit":
+        return f"waits for its run's other trials: at most {run.max_attempts} at once"
+    if room is None:
+        return f"no device {run.device} here" if run.device else "no device here"
+    match refusal.why:
+        case "memory":
+            return _short_of(refusal, room)
+        case "neighbours":
+            return f"waits for {room.key} to be empty: it needs all of it"
+        case "alone":
+            return f"{room.key} is given whole to a trial that ran out of memory in company"
+        case "drained" if room.drained_for is not None:
+            of_run, number = room.drained_for
+            return f"{room.key} is kept for trial {number} of {of_run}, overtaken too often"
+        case "limit":
+            return f"{room.key} runs {room.attempts} already, at most {room.limit()} at once"
+        case "resting":
+            return f"{room.key} was short of memory just now; it is watched for a while first"
+        case "too_big":
+            needs, most = size(refusal.need_bytes), size(room.ceiling_bytes(run))
+            return (
+                f"trial {trial.number} needs {needs}, {room.key} can give {most} at most;"
+                f" ask for less memory per trial or choose another device"
+            )
+        case _:
+            return f"{room.key} does not say how much memory is used ({_problem(room)})"
+
+
+def _short_of(refusal: Refusal, room: Room) -> str:
+    account, reserve = room.account, room.reserve_bytes(refusal.run)
+    left = max(0, account.headroom_bytes(reserve) or 0)
+    used = account.strangers_bytes
+    return (
+        f"waits for memory: wants {size(refusal.need_bytes)}, {room.key} has {size(left)} left"
+        f" of {size(account.total_bytes)} (reserve {size(reserve)}, strangers {size(used)},"
+        f" promised {size(account.promised_bytes)})"
+    )
+
+
+def _problem(room: Room) -> str:
+    return room.problem or "it has not been read yet"
+
+
+def stopped(victim: Victim, strain: Strain, account: Account, reserve_bytes: int) -> str:
+    """Why an attempt has to go."""
+    lease, reserve = victim.lease, size(reserve_bytes)
+    key = lease.attempt.device
+    if strain.over >= READINGS:
+        used, total = size(account.used_bytes), size(account.total_bytes)
+        tight = f"{key} holds {used} of {total}, of which {reserve} are to be kept free"
+    else:
+        tight = f"{key} has promised more than it has since others grew, for {SHORT_S:.0f} s"
+    if victim.cause == "overrun":
+        promise = size(lease.attempt.promise_bytes)
+        return f"{tight}; it holds {size(lease.held_bytes)} of {promise} promised"
+    if victim.cause == "strangers":
+        return (
+            f"{tight}; strangers hold {size(account.strangers_bytes)}, it is the youngest of ours"
+        )
+    return f"{tight}; it is the youngest of ours"

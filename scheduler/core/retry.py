@@ -1,0 +1,260 @@
+"""What follows from an attempt's end for its trial and for the device. Pure.
+
+One ladder; the first rung that applies is taken. Retries are for memory: what the user's own code
+raised is done, whatever it was.
+
+The ladder ends: each rung that sends a trial again counts, asks for more, or waits for strangers to
+leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from scheduler.core.life import Cause
+from scheduler.core.model import Attempt, Change, Settlement, Trial, Verdict
+from scheduler.core.policy import NEAR_RATIO
+from scheduler.core.reasons import size
+from scheduler.core.watch import has_broken_promise
+
+OVERRUNS = 2  #: after so many, alone
+CONTENTIONS = 2  #: after so many, alone
+SQUEEZED = 5  #: contentions after which a trial that is alone is given up
+UNEXPLAINED = 2  #: tries after a kill that nobody can explain
+PROMISE_GROWTH = 1.5
+PEAK_MARGIN = 1.25  #: an OOM tells only that the peak is higher than what was seen
+
+Rung = Literal[
+    "done",
+    "stopped",
+    "unexplained",
+    "failed",
+    "squeezed",
+    "more_room",
+    "capacity",
+    "overrun",
+    "contention",
+    "alone",
+]
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt's end, and what was around it."""
+
+    attempt: Attempt
+    verdict: Verdict
+    peak_bytes: int | None
+    company: int  #: attempts of ours at once on the device in its last seconds, itself included
+    strangers_grew: bool
+    stopped: Cause | None  #: we asked for its end, and this is why
+    most_bytes: int | None  #: the most that any device its run may use could lately give
+
+
+class Sequel(msgspec.Struct, frozen=True, kw_only=True):
+    """What follows. ``again`` is None unless the settlement is "again"."""
+
+    rung: Rung
+    settlement: Settlement
+    again: Trial | None = None
+
+    @property
+    def is_memory(self) -> bool:
+        return self.rung in ("squeezed", "more_room", "capacity", "overrun", "contention", "alone")
+
+
+def follow(ending: Ending) -> Sequel:
+    """The first rung of the ladder that applies to *ending*."""
+    for rung, applies, comes_back in _LADDER:
+        if applies(ending):
+            again = comes_back(ending)
+            return Sequel(rung=rung, settlement=_SETTLED.get(rung, "again"), again=again)
+    raise AssertionError("the last rung applies to everything")
+
+
+def changes(ending: Ending, sequel: Sequel, *, at_s: float) -> tuple[Change, ...]:
+    """What is to be written down of it, about the trial."""
+    attempt, trial = ending.attempt, ending.attempt.trial
+    promise, again = size(attempt.promise_bytes), sequel.again
+
+    def change(what: Literal["promise", "alone", "capacity"], before: str, after: str) -> Change:
+        return Change(
+            at_s=at_s,
+            what=what,
+            run=trial.run,
+            trial=trial.number,
+            device=attempt.device,
+            before=before,
+            after=after,
+            because=ending.verdict.because,
+        )
+
+    if sequel.rung == "capacity":
+        return (change("capacity", f"{promise}, alone", "does not fit, told to the sampler"),)
+    if not sequel.is_memory or again is None:
+        return ()
+    if again.alone and not trial.alone:
+        return (change("alone", f"{promise}, with neighbours", "all that is left, alone"),)
+    if not again.alone and again.want_bytes != attempt.promise_bytes:
+        return (change("promise", promise, size(again.want_bytes)),)
+    return ()
+
+
+# -- when a rung applies -------------------------------------------------------------------------
+
+
+def _is_over(ending: Ending) -> bool:
+    return ending.verdict.kind in ("finished", "configuration", "user_error")
+
+
+def _made_way(ending: Ending) -> bool:
+    return ending.verdict.kind == "stopped" and ending.stopped in ("strangers", None)
+
+
+def _is_unexplained(ending: Ending) -> bool:
+    return ending.verdict.kind in ("unknown_kill", "gpu_fault")
+
+
+def _may_be_tried(ending: Ending) -> bool:
+    return _is_unexplained(ending) and ending.attempt.trial.unexplained < UNEXPLAINED
+
+
+# From here down the attempt ran out of memory, or was stopped for what it held.
+
+
+def _broke_promise(ending: Ending) -> bool:
+    return (
+        ending.verdict.own_cap
+        or ending.stopped == "overrun"
+        or has_broken_promise(ending.peak_bytes, ending.attempt.promise_bytes)
+    )
+
+
+def _is_pressed(ending: Ending) -> bool:
+    return ending.company > 1 or ending.strangers_grew or ending.stopped == "unclear"
+
+
+def _is_squeezed(ending: Ending) -> bool:
+    """Alone, strangers took what it was given. Its own growth into that is not their doing."""
+    pressed = _is_pressed(ending) and not _broke_promise(ending)
+    return ending.attempt.alone and pressed and ending.attempt.trial.contentions < SQUEEZED
+
+
+def _has_seen_less(ending: Ending) -> bool:
+    """Alone, but on a smaller device than there is, or beside more strangers than there were."""
+    most = ending.most_bytes
+    return (
+        ending.attempt.alone
+        and most is not None
+        and ending.attempt.promise_bytes < NEAR_RATIO * most
+    )
+
+
+# -- what the trial comes back as ------------------------------------------------------------------
+
+
+def _not(ending: Ending) -> None:
+    return None
+
+
+def _kept(ending: Ending, unexplained: int = 0) -> Trial:
+    """The same, with room for what it was seen to hold.
+
+    Without the latter: 1. three attempts, each 4 % above its promise, fill the reserve, 2. the
+    youngest is stopped, 3. it comes back to the same promise, and is stopped again.
+    """
+    trial, attempt = ending.attempt.trial, ending.attempt
+    held = max(attempt.promise_bytes, ending.peak_bytes or 0)
+    return msgspec.structs.replace(
+        trial,
+        want_bytes=trial.want_bytes if attempt.alone else held,
+        unexplained=trial.unexplained + unexplained,
+        attempts=_attempts(attempt),
+    )
+
+
+def _tried(ending: Ending) -> Trial:
+    return _kept(ending, unexplained=1)
+
+
+def _pressed(ending: Ending) -> Trial:
+    """Same parameters, fewer neighbours; the last try is alone."""
+    trial, attempt = ending.attempt.trial, ending.attempt
+    contentions = trial.contentions + 1
+    alone = attempt.alone or contentions >= CONTENTIONS
+    want = attempt.promise_bytes if alone else max(attempt.promise_bytes, _with_margin(ending))
+    return msgspec.structs.replace(
+        trial,
+        want_bytes=trial.want_bytes if attempt.alone else want,
+        alone=alone,
+        contentions=contentions,
+        attempts=_attempts(attempt),
+    )
+
+
+def _larger(ending: Ending) -> Trial:
+    """A larger promise, the same company; alone where nobody can promise so much."""
+    trial, attempt = ending.attempt.trial, ending.attempt
+    want = max(int(PROMISE_GROWTH * attempt.promise_bytes), _with_margin(ending))
+    overruns = trial.overruns + 1
+    too_much = ending.most_bytes is not None and want > ending.most_bytes
+    alone = overruns >= OVERRUNS or too_much
+    return msgspec.structs.replace(
+        trial,
+        want_bytes=attempt.promise_bytes if alone else want,
+        alone=alone,
+        overruns=overruns,
+        attempts=_attempts(attempt),
+    )
+
+
+def _alone(ending: Ending) -> Trial:
+    """All that is left, if that is no less than it has failed with."""
+    attempt = ending.attempt
+    return msgspec.structs.replace(
+        attempt.trial,
+        want_bytes=attempt.promise_bytes,
+        alone=True,
+        attempts=_attempts(attempt),
+    )
+
+
+def _roomier(ending: Ending) -> Trial:
+    """Alone again, where there is more than it had."""
+    want = int(PEAK_MARGIN * ending.attempt.promise_bytes)
+    most = want if ending.most_bytes is None else ending.most_bytes
+    return msgspec.structs.replace(_alone(ending), want_bytes=min(want, most))
+
+
+def _with_margin(ending: Ending) -> int:
+    return int(PEAK_MARGIN * (ending.peak_bytes or 0))
+
+
+def _attempts(attempt: Attempt) -> int:
+    return max(attempt.trial.attempts + 1, number_of(attempt.id))
+
+
+def number_of(attempt_id: str) -> int:
+    """The N of "RUN/TRIAL.N"; 0 where there is none."""
+    last = attempt_id.rpartition(".")[2]
+    return int(last) if last.isdecimal() else 0
+
+
+_Applies = Callable[[Ending], bool]
+_ComesBack = Callable[[Ending], Trial | None]
+
+_SETTLED: dict[Rung, Settlement] = {"done": "done", "failed": "failed", "capacity": "capacity"}
+_LADDER: tuple[tuple[Rung, _Applies, _ComesBack], ...] = (
+    ("done", _is_over, _not),
+    ("stopped", _made_way, _kept),
+    ("unexplained", _may_be_tried, _tried),
+    ("failed", _is_unexplained, _not),
+    ("squeezed", _is_squeezed, _pressed),
+    ("more_room", _has_seen_less, _roomier),
+    ("capacity", lambda ending: ending.attempt.alone, _not),
+    ("overrun", _broke_promise, _larger),
+    ("contention", _is_pressed, _pressed),
+    ("alone", lambda ending: True, _alone),
+)

@@ -1,0 +1,108 @@
+"""A poll of the devices taken in: what is held, what is back, how tight it is.
+
+Writes the core's state.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from probes.reading import Reading
+from scheduler.core import watch
+from scheduler.core.actions import Action
+from scheduler.core.ending import settle
+from scheduler.core.events import Sampled
+from scheduler.core.ledger import held_bytes, is_given_back
+from scheduler.core.life import Freed, Lease, Releasing, Starting, step
+from scheduler.core.state import DeviceState, State
+
+SAMPLES = 10  #: of free memory, kept for judging an end by what went before it
+#: A device on which strangers have settled for good must in time count as that small: until it
+#: does, what ran out of memory there alone waits for them to leave.
+HALF_LIFE_S = 3600.0
+
+
+def sampled(state: State, event: Sampled) -> list[Action]:
+    """A device that the poll says nothing of is unknown from here on."""
+    readings = {reading.device: reading for reading in event.readings}
+    for device in state.devices.values():
+        _take(device, readings.get(device.key))
+        state.touch(device.key)
+    actions: list[Action] = []
+    for device in state.devices.values():
+        actions += _settle_kills(state, device, event.at_s)
+        _release(state, device, event.at_s)
+        _remember(state, device, event.at_s)
+    return actions
+
+
+def _take(device: DeviceState, reading: Reading | None) -> None:
+    device.reading = reading
+    total = reading.total_bytes if reading else None
+    used = reading.used_bytes if reading else None
+    free = None if total is None or used is None else total - used
+    device.free_bytes = (*device.free_bytes[1 - SAMPLES :], free)
+    if reading is None or used is None:
+        return
+    for attempt, life in device.lives.items():
+        pid = life.process.pid if life.process else None
+        held = held_bytes(reading, pid)
+        if held != life.lease.held_bytes:
+            lease = _with_held(life.lease, held)
+            device.lives[attempt] = msgspec.structs.replace(life, lease=lease)
+
+
+def _with_held(lease: Lease, held: int | None) -> Lease:
+    known = [size for size in (lease.peak_bytes, held) if size is not None]
+    return msgspec.structs.replace(lease, held_bytes=held, peak_bytes=max(known, default=None))
+
+
+def _settle_kills(state: State, device: DeviceState, at_s: float) -> list[Action]:
+    """Ends that waited for this reading's count of the kernel's kills."""
+    actions: list[Action] = []
+    for life in tuple(device.lives.values()):
+        if isinstance(life, Releasing) and life.evidence is not None and at_s > life.since_s:
+            actions += settle(state, life, life.evidence)
+    return actions
+
+
+def _release(state: State, device: DeviceState, at_s: float) -> None:
+    reading = device.reading
+    for life in tuple(device.lives.values()):
+        if not isinstance(life, Releasing) or life.evidence is not None:
+            continue
+        waited_s = at_s - life.since_s
+        if waited_s > 0 and reading is not None and _is_back(life, reading, waited_s):
+            assert step(life, Freed()) is None
+            state.release(life)
+
+
+def _is_back(life: Releasing, reading: Reading, waited_s: float) -> bool:
+    return is_given_back(
+        reading,
+        pid=life.process.pid if life.process else None,
+        promise_bytes=life.lease.attempt.promise_bytes,
+        used_at_end_bytes=life.used_bytes,
+        waited_s=waited_s,
+    )
+
+
+def _remember(state: State, device: DeviceState, at_s: float) -> None:
+    """What is usual here, and how long it has been tight."""
+    account = state.room(device).account
+    if not device.lives and account.used_bytes is not None:
+        device.baseline_bytes = account.used_bytes
+    is_open = account.open_bytes
+    if is_open is not None:
+        usual = is_open if device.usual_open_bytes is None else device.usual_open_bytes
+        fading = 0.5 ** (max(0.0, at_s - device.sampled_at_s) / HALF_LIFE_S)
+        device.usual_open_bytes = is_open + int(max(0, usual - is_open) * fading)
+    device.sampled_at_s = at_s
+    active = [life for life in device.active() if not isinstance(life, Starting)]
+    device.strain = watch.look(
+        device.strain,
+        account,
+        reserve_bytes=state.watch_reserve_bytes(device),
+        alone=any(life.lease.attempt.alone for life in active),
+        now_s=at_s,
+    )

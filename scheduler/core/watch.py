@@ -1,0 +1,102 @@
+"""When an attempt must end so that others have their memory, and which. Pure.
+
+Covers devices that are over what they may hold. Its two questions are asked at each reading; it
+looks again before it stops anything, and stops one at a time: the memory of the one must be back
+before another is asked for.
+
+What is over: more is used than total - reserve, in two readings one after the other; or what was
+promised and what strangers took together eat more than half of the reserve, for 30 s. (Half,
+because a promise is not yet memory: the desktop opens a window of 50 MiB on a device that is
+promised to its last byte, and an attempt of hours would go for it.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from scheduler.core.ledger import Account
+from scheduler.core.life import Cause, Lease
+
+READINGS = 2
+SHORT_S = 30.0
+BROKEN_RATIO = 1.05  #: contexts and fragments are not the attempt's fault
+GREW_RATIO = 0.02  #: of the device; less is the desktop breathing
+
+
+class Strain(msgspec.Struct, frozen=True):
+    """How long a device has been over."""
+
+    over: int = 0  #: readings in a row with more used than may be
+    short_since_s: float | None = None
+
+    def is_confirmed(self, now_s: float) -> bool:
+        if self.over >= READINGS:
+            return True
+        return self.short_since_s is not None and now_s - self.short_since_s >= SHORT_S
+
+
+class Victim(msgspec.Struct, frozen=True, kw_only=True):
+    lease: Lease
+    cause: Cause
+
+
+def look(
+    strain: Strain, account: Account, *, reserve_bytes: int, alone: bool, now_s: float
+) -> Strain:
+    """The strain after one more reading. An unknown one confirms nothing: begin anew.
+
+    The promise of an attempt that is *alone* is what was left, not what it needs: only what is
+    really used counts against it.
+    """
+    if account.total_bytes is None or account.used_bytes is None or account.left_bytes is None:
+        return Strain()
+    over = account.used_bytes > account.total_bytes - reserve_bytes
+    short = not alone and account.left_bytes < reserve_bytes // 2
+    since_s = now_s if strain.short_since_s is None else strain.short_since_s
+    return Strain(strain.over + 1 if over else 0, since_s if short else None)
+
+
+def has_broken_promise(held_bytes: int | None, promise_bytes: int) -> bool:
+    return held_bytes is not None and held_bytes > BROKEN_RATIO * promise_bytes
+
+
+def have_grown(before_bytes: int | None, account: Account) -> bool:
+    """Whether strangers hold more than *before*. False where that is not known."""
+    now, total = account.strangers_bytes, account.total_bytes
+    if before_bytes is None or now is None or total is None:
+        return False
+    return now > before_bytes + GREW_RATIO * total
+
+
+def victim(strain: Strain, leases: Sequence[Lease], account: Account) -> Victim | None:
+    """Which of *leases*, all that run on the device, has to go; None: none.
+
+    1. One that broke its promise, the furthest first: its neighbours had no part in it.
+    2. One that is the only one, kept its promise, and strangers did not grow: none. It was given
+       all there is; a context's worth into the reserve is what the reserve is for, and stopped it
+       would come back to the same.
+    3. The youngest, which loses least. Strangers are let have their memory even where it is the
+       last of ours that goes: it comes back when they have left.
+    """
+    broken = [one for one in leases if has_broken_promise(one.held_bytes, _promise(one))]
+    if broken:
+        worst = max(broken, key=lambda one: ((one.held_bytes or 0) - _promise(one), one.attempt.id))
+        return Victim(lease=worst, cause="overrun")
+    can_tell = account.strangers_bytes is not None
+    if len(leases) == 1 and can_tell and not have_grown(leases[0].strangers_bytes, account):
+        return None
+    holding = [one for one in leases if one.held_bytes != 0] if strain.over else []
+    youngest = max(
+        holding or leases,
+        key=lambda one: (one.attempt.started_at_s, one.attempt.id),
+        default=None,
+    )
+    if youngest is None:
+        return None
+    return Victim(lease=youngest, cause="strangers" if can_tell else "unclear")
+
+
+def _promise(lease: Lease) -> int:
+    return lease.attempt.promise_bytes

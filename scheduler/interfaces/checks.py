@@ -1,0 +1,80 @@
+"""What ``scheduler run`` makes sure of before anything is changed. Each raises BadInput."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any, Literal
+
+from scheduler.core.model import Run
+from scheduler.interfaces.errors import BadInput
+from scheduler.interfaces.logs import known_run
+from scheduler.machine import budgets, hosts
+from scheduler.machine.admittance import misfit
+from scheduler.machine.runs import RunSpec, read_whole
+from scheduler.machine.state import StateFolder
+
+OPTUNA = (5, 0)
+
+Kind = Literal["script", "function"]
+
+
+def check_optuna() -> None:
+    """This Python has an Optuna that we can run. Does not import it."""
+    wanted = ".".join(map(str, OPTUNA))
+    remedy = f"Install it there: {sys.executable} -m pip install 'optuna>={wanted}'"
+    if util.find_spec("optuna") is None:
+        raise BadInput(f"Optuna is not installed for {sys.executable}. {remedy}")
+    found = metadata.version("optuna")
+    if tuple(map(int, re.findall(r"\d+", found)[:2])) < OPTUNA:
+        raise BadInput(f"Optuna {found} is too old; {wanted} or later is needed. {remedy}")
+
+
+def kind_of(target: str) -> Kind:
+    """A file is a script, whatever its name; else MODULE:FUNCTION may be meant."""
+    if Path(target).is_file():
+        return "script"
+    if Path(target).is_dir():
+        raise BadInput(f"{target} is a folder; name the script in it")
+    module, colon, function = target.rpartition(":")
+    if not colon:
+        raise BadInput(f"there is no script {target!r} in {os.getcwd()}")
+    if all(part.isidentifier() for part in module.split(".")) and function.isidentifier():
+        return "function"
+    raise BadInput(f"{target!r} is neither a script that is there nor MODULE:FUNCTION")
+
+
+def check_study_options(kind: Kind, given: dict[str, Any]) -> None:
+    """The options that make a study go with a function only."""
+    named = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None]
+    if kind == "script" and named:
+        raise BadInput(
+            f"{named[0]} is for MODULE:FUNCTION; a script makes its own study and decides this"
+            " itself. Options of the script's own come after its name"
+        )
+
+
+def check_fits(run: Run) -> None:
+    """A device can give what a trial of *run* is to be promised."""
+    problem = misfit(run, budgets.budgets_for(budgets.choose_here()[0]))
+    if problem is not None:
+        raise BadInput(problem)
+
+
+def resumable(state: StateFolder, run: str) -> RunSpec:
+    """What a run that is over, but not done, was started with."""
+    folder = known_run(state, run)
+    spec = read_whole(folder / "run.json", RunSpec)
+    if spec is None:
+        raise BadInput(f"run {run} was never begun: {folder} has no run.json")
+    status = hosts.read_status(state, run)
+    if status is not None and hosts.is_alive(status):
+        raise BadInput(f"run {run} is running already (pid {status.host_pid})")
+    if status is not None and status.state == "finished":
+        raise BadInput(f"run {run} is finished, nothing is left to do; `scheduler status {run}`")
+    if not Path(spec.folder).is_dir():
+        raise BadInput(f"run {run} was started in {spec.folder}, which is not there any more")
+    return spec

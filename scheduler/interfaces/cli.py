@@ -1,0 +1,67 @@
+"""The command line: the group, its commands loaded when they are called, errors and exit codes.
+
+0: done. 1: it failed. 2: bad input, and nothing was changed. Each command has a module of its own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+#: name, module and help: --help must not import them all
+COMMANDS = {
+    "run": "Run a script's trials side by side.",
+    "status": "What runs, what waits and why.",
+    "devices": "What was found on this machine, and what it says.",
+    "logs": "What an attempt printed.",
+}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"scheduler.interfaces.{name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _show_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"scheduler {version('optuna-gpu-trial-scheduler')}")
+        ctx.exit()
+
+
+@click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version,
+    help="Show the version and exit.",
+)  # fmt: skip
+def group() -> None:
+    """Runs the trials of an Optuna script side by side, as many as measured memory allows."""
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """The ``scheduler`` command."""
+    from scheduler.machine.state import StateError
+
+    try:
+        group.main(arguments, prog_name="scheduler")
+    except StateError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        sys.stdout = None  # nothing is left to flush to
+        sys.exit(1)

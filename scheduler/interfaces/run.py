@@ -1,0 +1,147 @@
+"""``scheduler run``: makes the run's folder and becomes the run's host.
+
+What is asked is checked first (``checks``); what a run does is in ``scheduler.study``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import msgspec
+
+from scheduler.core.model import Run
+from scheduler.daemon import NoSupervisor, ensure_supervisor
+from scheduler.interfaces import checks
+from scheduler.interfaces.errors import BadInput, Failed
+from scheduler.machine.runs import RunSpec, write_whole
+from scheduler.machine.sizes import parse_size
+from scheduler.machine.state import StateFolder, find, new_run, open_state
+
+
+class _Size(click.ParamType[int]):
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return parse_size(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.command(context_settings={"allow_interspersed_args": False})
+@click.option("--device", metavar="KEY", help="Only this device; see `scheduler devices`.")
+@click.option(
+    "--memory-per-trial",
+    type=_Size(),
+    help="What a trial is promised until its peak is known. Default: 6GiB on a GPU, 1GiB on RAM.",
+)
+@click.option("--max-trials", type=click.IntRange(min=1), help="At most so many at once.")
+@click.option("--n-trials", type=click.IntRange(min=1), help="Overrides the script's n_trials.")
+@click.option("--reserve", type=_Size(), help="Kept free. Default: 10 %, on a GPU at least 512MiB.")
+@click.option("--no-containment", is_flag=True, help="Do not cap a trial at its promise.")
+@click.option(
+    "--direction",
+    type=click.Choice(["minimize", "maximize"]),
+    help="For MODULE:FUNCTION: what to do with its value. Default: minimize.",
+)
+@click.option("--storage", metavar="URL", help="For MODULE:FUNCTION: the study's storage.")
+@click.option("--study-name", metavar="NAME", help="For MODULE:FUNCTION: the study's name.")
+@click.option("--name", metavar="NAME", help="The run's name. Default: the script's.")
+@click.option("--resume", metavar="RUN", help="Go on with a run that was interrupted.")
+@click.argument("target", required=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def command(ctx: click.Context, /, resume: str | None, **asked: Any) -> None:
+    """Run the trials of TARGET, a script or MODULE:FUNCTION, side by side.
+
+    What follows TARGET is the script's own.
+    """
+    checks.check_optuna()
+    if resume is not None:
+        _resume(ctx, resume)
+    if asked["target"] is None:
+        raise BadInput("say what to run: a script, or MODULE:FUNCTION; or --resume RUN")
+    spec = _read_spec(asked)
+    checks.check_fits(spec.run)
+    state = open_state()
+    run = new_run(state, _stem(spec))
+    try:
+        named = msgspec.structs.replace(spec.run, id=run)
+        write_whole(state.run(run) / "run.json", msgspec.structs.replace(spec, run=named))
+        _reach_supervisor(state)
+    except BaseException:
+        shutil.rmtree(state.run(run))
+        raise
+    _become_host(state, run)
+
+
+def _read_spec(asked: dict[str, Any]) -> RunSpec:
+    """What is asked for, its run still without an id. Raises BadInput."""
+    kind = checks.kind_of(asked["target"])
+    study = {name: asked[name] for name in ("direction", "storage", "study_name")}
+    checks.check_study_options(kind, study)
+    run = Run(
+        id="",
+        name=asked["name"] or "",
+        device=asked["device"],
+        promise_bytes=asked["memory_per_trial"],
+        reserve_bytes=asked["reserve"],
+        max_attempts=asked["max_trials"],
+        contain=not asked["no_containment"],
+    )
+    return RunSpec(
+        run=run,
+        kind=kind,
+        target=asked["target"],
+        arguments=asked["arguments"],
+        folder=os.getcwd(),
+        created_at_s=time.time(),
+        n_trials=asked["n_trials"],
+        **study,
+    )
+
+
+def _stem(spec: RunSpec) -> str:
+    if spec.run.name:
+        return spec.run.name
+    if spec.kind == "script":
+        return Path(spec.target).stem
+    return spec.target.partition(":")[0].rpartition(".")[2]
+
+
+def _resume(ctx: click.Context, run: str) -> NoReturn:
+    given = [
+        name for name in ctx.params if name != "resume" and ctx.get_parameter_source(name) is _TYPED
+    ]
+    if given:
+        names = ", ".join(given)
+        raise BadInput(f"--resume goes on with what the run was started with; leave out: {names}")
+    state = find()
+    spec = checks.resumable(state, run)
+    _reach_supervisor(open_state())
+    os.chdir(spec.folder)
+    _become_host(state, run)
+
+
+_TYPED = click.core.ParameterSource.COMMANDLINE
+
+
+def _reach_supervisor(state: StateFolder) -> None:
+    try:
+        ensure_supervisor(state)
+    except NoSupervisor as error:
+        raise Failed(str(error)) from None
+
+
+def _become_host(state: StateFolder, run: str) -> NoReturn:
+    """The same process goes on as the host, so that a terminal's signals and exit code are its."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    arguments = [sys.executable, "-m", "scheduler.study.host", str(state.run(run))]
+    os.execv(sys.executable, arguments)

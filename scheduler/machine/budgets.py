@@ -1,0 +1,49 @@
+"""This machine's devices, each with its defaults: what is kept free, promised, run at once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from probes.choose import choose
+from probes.reading import Choice, Device, Probe
+from scheduler.core.model import Budget
+from scheduler.machine.cores import usable_cores
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+RESERVE_SHARE = 0.1
+RESERVE_GPU_BYTES = 512 * MIB  #: at least: a desktop's own
+PROMISE_GPU_BYTES = 6 * GIB
+PROMISE_HOST_BYTES = 1 * GIB
+
+
+def choose_here() -> tuple[Choice, tuple[Probe, ...]]:
+    """This machine's devices and their probes; $SCHEDULER_SYSFS_ROOT stands in for /sys."""
+    return choose(sysfs=Path(os.environ.get("SCHEDULER_SYSFS_ROOT", "/sys")))
+
+
+def budgets_for(choice: Choice) -> tuple[Budget, ...]:
+    cores = usable_cores()
+    return tuple(budget_for(device, cores) for device in choice.devices)
+
+
+def budget_for(device: Device, cores: int) -> Budget:
+    """The defaults for one device. On host RAM *cores* bound the attempts: each needs one.
+
+    A default promise is never more than the device can give, so that a small card runs trials one
+    at a time instead of none.
+    """
+    total_bytes, on_host = device.total_bytes or 0, device.kind == "host"
+    least_bytes = 0 if on_host else RESERVE_GPU_BYTES
+    reserve_bytes = max(int(total_bytes * RESERVE_SHARE), least_bytes)
+    promise_bytes = PROMISE_HOST_BYTES if on_host else PROMISE_GPU_BYTES
+    if device.total_bytes is not None:
+        promise_bytes = min(promise_bytes, max(0, total_bytes - reserve_bytes))
+    return Budget(
+        device=device,
+        reserve_bytes=reserve_bytes,
+        promise_bytes=promise_bytes,
+        max_attempts=cores if on_host else None,
+    )

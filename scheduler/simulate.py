@@ -1,0 +1,216 @@
+"""A machine that is only a heap of future events and a virtual clock; the core is the real one.
+
+Covers what the core sees of devices and hosts: trials that grow to their peak and end, caps that
+are hit, devices that overflow, strangers that come and go, probes that fall silent. Does not cover
+what a trial computes, nor how one slows its neighbours down. The same world, the same events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from heapq import heappop, heappush
+from itertools import count
+
+import msgspec
+
+from probes.reading import Held, Reading
+from scheduler.core.actions import Action, Settle, Start, Stop
+from scheduler.core.events import Event, Exited, Found, Joined, Offered, Sampled, Started
+from scheduler.core.model import Attempt, Budget, Evidence, Process, Run, Settlement, Trial
+from scheduler.core.policy import Key, key_of
+
+_STOPPED = Evidence(signal=15)
+
+
+class Script(msgspec.Struct, frozen=True, kw_only=True):
+    """How a trial behaves: it climbs evenly to its peak in *ramp_s* and ends after *run_s*."""
+
+    peak_bytes: int
+    ramp_s: float
+    run_s: float
+    evidence: Evidence = Evidence(outcome="complete", exit_code=0)
+
+    def held_bytes(self, age_s: float) -> int:
+        return int(self.peak_bytes * (min(1.0, age_s / self.ramp_s) if self.ramp_s else 1.0))
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """A device. *strangers* are the bytes they hold from each moment on, in order of time."""
+
+    budget: Budget
+    strangers: tuple[tuple[float, int], ...] = ()
+    silent: tuple[tuple[float, float], ...] = ()  #: spans in which it does not answer
+    can_tell: bool = True  #: processes apart
+
+    def strangers_bytes(self, at_s: float) -> int:
+        now = [size for from_s, size in self.strangers if from_s <= at_s]
+        return now[-1] if now else 0
+
+    def is_silent(self, at_s: float) -> bool:
+        return any(from_s <= at_s < to_s for from_s, to_s in self.silent)
+
+    def total_bytes(self) -> int:
+        return self.budget.device.total_bytes or 0
+
+
+class _Body(msgspec.Struct):
+    """An attempt's process."""
+
+    attempt: Attempt
+    script: Script
+    pid: int
+    since_s: float
+
+    def held_bytes(self, at_s: float) -> int:
+        return self.script.held_bytes(at_s - self.since_s)
+
+
+class Ticked(msgspec.Struct, frozen=True):
+    """The clock of the polls."""
+
+
+class Due(msgspec.Struct, frozen=True):
+    """An attempt's process ends, if it is still there."""
+
+    attempt: str
+    evidence: Evidence
+
+
+class SimulatedWorld:
+    """Cards, runs with all their trials offered at once, and a poll every *period_s*.
+
+    It ends when every trial has ended, or at *until_s*. ``ended`` has the settlement of each trial
+    that has.
+    """
+
+    def __init__(
+        self,
+        *,
+        cards: Iterable[Card],
+        runs: Iterable[Run],
+        trials: Mapping[Trial, Script] | Iterable[tuple[Trial, Script]],
+        period_s: float = 1.0,
+        until_s: float = float("inf"),
+    ) -> None:
+        self.now_s = 0.0
+        self.ended: dict[Key, Settlement] = {}
+        self.attempts = 0
+        self._cards = {card.budget.device.key: card for card in cards}
+        self._until_s = until_s
+        self._period_s = period_s
+        self._bodies: dict[str, _Body] = {}
+        self._order = count()
+        self._pids = count(1000)
+        self._heap: list[tuple[float, int, Event | Ticked | Due]] = []
+        pairs = tuple(trials.items() if isinstance(trials, Mapping) else trials)
+        self._scripts = {key_of(trial): script for trial, script in pairs}
+        self.at(0.0, Found(at_s=0.0, budgets=tuple(c.budget for c in self._cards.values())))
+        for run in runs:
+            self.at(0.0, Joined(at_s=0.0, run=run))
+        for trial, _ in pairs:
+            self.at(0.0, Offered(at_s=0.0, trial=trial))
+        self.at(0.0, Ticked())
+
+    def at(self, at_s: float, happening: Event | Ticked | Due) -> None:
+        """Let it happen then, after what was told earlier for the same moment."""
+        heappush(self._heap, (at_s, next(self._order), happening))
+
+    def next_event(self) -> Event | None:
+        while self._heap and len(self.ended) < len(self._scripts):
+            at_s, _, happening = self._heap[0]
+            if at_s > self._until_s:
+                break
+            heappop(self._heap)
+            self.now_s = at_s
+            match happening:
+                case Ticked():
+                    return self._poll()
+                case Due(attempt=attempt, evidence=evidence):
+                    if self._bodies.pop(attempt, None) is not None:
+                        return Exited(at_s=at_s, attempt=attempt, evidence=evidence)
+                case _:
+                    return happening
+        return None
+
+    def perform(self, action: Action) -> None:
+        match action:
+            case Start(attempt=attempt):
+                self._start(attempt)
+            case Stop(attempt=attempt):
+                self.at(self.now_s, Due(attempt.id, _STOPPED))
+            case Settle(attempt=attempt, settlement=settlement) if settlement != "again":
+                key = key_of(attempt.trial)
+                assert key not in self.ended, f"{key} ended twice"
+                self.ended[key] = settlement
+            case _:
+                pass
+
+    def _start(self, attempt: Attempt) -> None:
+        script = self._scripts[key_of(attempt.trial)]
+        pid, self.attempts = next(self._pids), self.attempts + 1
+        body = _Body(attempt=attempt, script=script, pid=pid, since_s=self.now_s)
+        self._bodies[attempt.id] = body
+        process = Process(pid=pid, started_ticks=pid)
+        self.at(self.now_s, Started(at_s=self.now_s, attempt=attempt.id, process=process))
+        cap, after_s, evidence = attempt.cap_bytes, script.run_s, script.evidence
+        if cap is not None and script.peak_bytes > cap:
+            after_s = min(after_s, script.ramp_s * cap / script.peak_bytes)
+            evidence = _refused(self._kind(attempt), cap)
+        self.at(self.now_s + after_s, Due(attempt.id, evidence))
+
+    def _kind(self, attempt: Attempt) -> str:
+        return self._cards[attempt.device].budget.device.kind
+
+    def _poll(self) -> Event:
+        """The readings; but first, one at a time, the ends of those for whom there was no room."""
+        for key, card in self._cards.items():
+            bodies = [body for body in self._bodies.values() if body.attempt.device == key]
+            used = card.strangers_bytes(self.now_s) + sum(b.held_bytes(self.now_s) for b in bodies)
+            if used > card.total_bytes() and bodies:
+                return self._overflow(bodies)
+        self.at(self.now_s + self._period_s, Ticked())
+        readings = tuple(self._reading(key, card) for key, card in self._cards.items())
+        return Sampled(at_s=self.now_s, readings=readings)
+
+    def _overflow(self, bodies: list[_Body]) -> Event:
+        """The one that has grown most since the last poll asked for what was not there."""
+        before_s = self.now_s - self._period_s
+        unlucky = max(
+            bodies,
+            key=lambda body: (body.held_bytes(self.now_s) - body.held_bytes(before_s), body.pid),
+        )
+        del self._bodies[unlucky.attempt.id]
+        self.at(self.now_s, Ticked())
+        evidence = _refused(self._kind(unlucky.attempt), None)
+        return Exited(at_s=self.now_s, attempt=unlucky.attempt.id, evidence=evidence)
+
+    def _reading(self, key: str, card: Card) -> Reading:
+        if card.is_silent(self.now_s):
+            return Reading(
+                device=key, total_bytes=None, used_bytes=None, held=None, problem="no answer"
+            )
+        held = tuple(
+            Held(pid=body.pid, held_bytes=body.held_bytes(self.now_s))
+            for body in self._bodies.values()
+            if body.attempt.device == key
+        )
+        ours = sum(one.held_bytes or 0 for one in held)
+        return Reading(
+            device=key,
+            total_bytes=card.total_bytes(),
+            used_bytes=min(card.total_bytes(), card.strangers_bytes(self.now_s) + ours),
+            held=held if card.can_tell else None,
+        )
+
+
+def _refused(kind: str, cap: int | None) -> Evidence:
+    """What an attempt leaves behind that was refused memory, by its cap or for want of it."""
+    if kind == "host":
+        return Evidence(outcome="failed", exit_code=1, exception=("MemoryError", "Exception"))
+    allowed = "" if cap is None else f" {cap / (1 << 30):.2f} GiB allowed;"
+    return Evidence(
+        outcome="failed",
+        exit_code=1,
+        exception=("torch.OutOfMemoryError", "RuntimeError", "Exception"),
+        message=f"HIP out of memory. Tried to allocate 256.00 MiB.{allowed}",
+    )

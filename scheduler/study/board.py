@@ -1,0 +1,162 @@
+"""What a run tells the outside: its status file and one line of progress on the terminal.
+
+Not here: Optuna's own log lines, which are printed as ever.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+import msgspec
+from optuna.trial import FrozenTrial, TrialState
+
+from scheduler.core.model import Change
+from scheduler.machine.runs import Best, RunStatus, write_whole
+from scheduler.study.record import CAPACITY, PUT_BACK
+
+WRITE_EVERY_S = 0.5
+SAY_EVERY_S = 30.0  #: where the progress line cannot be drawn over itself
+CHANGES_KEPT = 200
+
+
+class Board:
+    """Holds the status, writes it when it has changed, draws the progress line."""
+
+    def __init__(self, path: Path, status: RunStatus, terminal: TextIO = sys.stderr) -> None:
+        self.status = status
+        self._path = path
+        self._terminal = terminal
+        self._live = terminal.isatty()
+        self._drawn = False
+        self._dirty = True
+        self._written_s = 0.0
+        self._said_s = time.monotonic()
+        self._said = ""
+
+    def set(self, **fields: Any) -> None:
+        """Change fields of the status."""
+        changed = msgspec.structs.replace(self.status, **fields)
+        if changed != self.status:
+            self.status = changed
+            self._dirty = True
+
+    def count(self, trial: FrozenTrial) -> None:
+        """Count a trial that has reached a final state, or an attempt that was put back."""
+        field = counted_as(trial)
+        if field is not None:
+            self.set(**{field: getattr(self.status, field) + 1})
+
+    def started(self) -> None:
+        """An attempt starts; the first one of this life is when the pace begins to count."""
+        self.set(hold=None)
+        if self.status.started_at_s is None:
+            self.set(started_at_s=time.time())
+
+    def note(self, change: Change) -> None:
+        self.set(changes=(*self.status.changes, change)[-CHANGES_KEPT:])
+
+    def warn(self, text: str) -> None:
+        """Say *text* once, on the terminal and in the status."""
+        if text not in self.status.warnings:
+            self.say(f"scheduler: {text}")
+            self.set(warnings=(*self.status.warnings, text))
+
+    def say(self, text: str) -> None:
+        """Print a line of ours above the progress line."""
+        self.clear()
+        print(text, file=self._terminal, flush=True)
+
+    def refresh(self, *, force: bool = False) -> None:
+        """Write and draw what has changed, if it is time."""
+        now_s = time.monotonic()
+        if self._dirty and (force or now_s - self._written_s >= WRITE_EVERY_S):
+            self.set(updated_at_s=time.time())
+            write_whole(self._path, self.status)
+            self._dirty, self._written_s = False, now_s
+        if self._live:
+            self._draw()
+        elif force or now_s - self._said_s >= SAY_EVERY_S:
+            self._say_progress(now_s)
+
+    def clear(self) -> None:
+        """Make room for a line of somebody else's."""
+        if self._drawn:
+            print("\r\x1b[K", end="", file=self._terminal, flush=True)
+            self._drawn = False
+
+    def _draw(self) -> None:
+        line = progress_line(self.status, time.time())
+        if line != self._said or not self._drawn:
+            print(f"\r\x1b[K{line}", end="", file=self._terminal, flush=True)
+            self._said, self._drawn = line, True
+
+    def _say_progress(self, now_s: float) -> None:
+        line = progress_line(self.status, time.time())
+        if line != self._said:
+            print(line, file=self._terminal, flush=True)
+        self._said, self._said_s = line, now_s
+
+
+def counted_as(trial: FrozenTrial) -> str | None:
+    """The field of RunStatus that counts *trial*; None while it is not finished."""
+    if trial.state == TrialState.COMPLETE:
+        return "complete"
+    if trial.state == TrialState.PRUNED:
+        return "capacity" if CAPACITY in trial.system_attrs else "pruned"
+    if trial.state == TrialState.FAIL:
+        return "retried" if PUT_BACK in trial.system_attrs else "failed"
+    return None
+
+
+def progress_line(status: RunStatus, now_s: float) -> str:
+    """`[12/400] 3 running, best 0.123 (trial 7), 4 pruned, 1 came back, 2 h 10 min left`"""
+    done = status.complete + status.pruned + status.failed + status.capacity
+    parts = [f"{status.running} running"]
+    if status.best is not None:
+        parts.append(f"best {status.best.value:.6g} (trial {status.best.number})")
+    named = (
+        (status.pruned, "pruned"),
+        (status.failed, "failed"),
+        (status.capacity, "too big for the device"),
+        (status.retried, "came back"),
+    )
+    parts += [f"{count} {name}" for count, name in named if count]
+    left = time_left_s(status, done, now_s)
+    if left:
+        parts.append(f"about {duration(left)} left")
+    if status.running == 0 and status.hold:
+        parts.append(status.hold)
+    total = "" if status.n_trials is None else f"/{status.n_trials}"
+    return f"[{done}{total}] {', '.join(parts)}"
+
+
+def time_left_s(status: RunStatus, done: int, now_s: float) -> float | None:
+    """By the pace of this life of the run; None before three trials are done or without an end."""
+    here = done - status.done_before
+    if status.n_trials is None or status.started_at_s is None or here < 3:
+        return None
+    return (now_s - status.started_at_s) / here * max(0, status.n_trials - done)
+
+
+def duration(seconds: float) -> str:
+    """Two units at most: `45 s`, `12 min`, `2 h 10 min`, `3 d 4 h`."""
+    minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    if hours < 1:
+        return f"{minutes:.0f} min"
+    if days < 1:
+        return f"{int(hours)} h {int(minutes) % 60} min"
+    return f"{int(days)} d {int(hours) % 24} h"
+
+
+def best_of(study: Any) -> Best | None:
+    """The best trial; None before there is one or with several objectives."""
+    try:
+        trial = study.best_trial
+    except (ValueError, RuntimeError):
+        return None
+    return Best(number=trial.number, value=trial.value, params=msgspec.to_builtins(trial.params))

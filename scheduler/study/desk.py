@@ -1,0 +1,133 @@
+"""Where a host hears its attempts: each request gets its answer, at once or from the asking thread.
+
+What the requests mean for the study is in ``requests``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from scheduler.core.model import Budget, Run
+from scheduler.study import inside, requests
+from scheduler.study.asking import Asking
+from scheduler.study.channel import Answer, Raised, Request, answer
+from scheduler.study.launch import Peer
+from scheduler.study.live import Live
+from scheduler.study.reactor import Reactor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One ``optimize`` call to be served."""
+
+    run: Run
+    line: int
+    objective: str
+    study_index: int  #: in *studies*
+    studies: list[optuna.Study]
+    folder: Path
+    threads: Callable[[Budget], int]
+    protected: frozenset[str]  #: files that a script that is run again must not delete
+
+    @property
+    def study(self) -> optuna.Study:
+        return self.studies[self.study_index]
+
+
+class Desk:
+    """Hears peers. *finish* is called with an attempt's outcome, *mismatch* with what is wrong
+    with a script that differs when it is run again."""
+
+    def __init__(
+        self,
+        call: Call,
+        lives: dict[str, Live],
+        asking: Asking,
+        reactor: Reactor,
+        finish: Callable[[Live], None],
+        mismatch: Callable[[str], None],
+    ) -> None:
+        self._call = call
+        self._lives = lives
+        self._asking = asking
+        self._reactor = reactor
+        self._finish = finish
+        self._mismatch = mismatch
+        self.lines_reached = 0  #: how many processes have come to the line
+
+    def attend(self, peer: Peer) -> None:
+        self._reactor.watch(peer.fileno(), lambda: self._hear(peer))
+
+    def drain(self, peer: Peer) -> None:
+        """Hear what a process said before it ended."""
+        while not peer.connection.closed and peer.connection.poll():
+            self._hear(peer)
+
+    def dismiss(self, peer: Peer) -> None:
+        if not peer.connection.closed:
+            self._reactor.forget(peer.fileno())
+            peer.connection.close()
+
+    def _hear(self, peer: Peer) -> None:
+        try:
+            request = peer.connection.recv()
+        except (EOFError, OSError):
+            self.dismiss(peer)
+            return
+        try:
+            self._respond(peer, self._lives.get(peer.attempt or ""), request)
+        except Exception as error:
+            answer(peer.connection, Raised(error))
+
+    def _respond(self, peer: Peer, live: Live | None, request: Request) -> None:
+        asked = live.asked if live is not None else None
+        match request.what, request.arguments:
+            case "ready", (line, objective):
+                self._ready(peer, line, objective)
+            case "sample", (name, distribution) if asked is not None:
+                self._asking.later(
+                    requests.sampling(self._call.study, asked, name, distribution),
+                    lambda drawn: answer(peer.connection, Answer(drawn)),
+                    lambda error: answer(peer.connection, Raised(error)),
+                )
+            case "finish", (outcome, error) if live is not None:
+                live.outcome, live.error = outcome, error
+                self._finish(live)
+                answer(peer.connection, Answer(None))
+            case what, arguments:
+                answer(peer.connection, Answer(self._value(asked, what, arguments)))
+
+    def _value(self, asked: optuna.Trial | None, what: str, arguments: tuple[Any, ...]) -> Any:
+        studies = self._call.studies
+        match what, arguments:
+            case "storage", _:
+                return requests.on_storage(studies, asked, arguments)
+            case "trials", (index, known, unfinished):
+                return requests.trials_since(studies[index], known, unfinished)
+            case "study", (index,):
+                return requests.handle_of(index, studies[index])
+            case "protected", ():
+                return self._call.protected
+            case "prune", () if asked is not None:
+                return asked.should_prune()
+            case "stop", ():
+                inside.set_stop_flag(self._call.study, True)
+                return None
+        raise ValueError(f"an attempt asked {what!r}, which its host does not know")
+
+    def _ready(self, peer: Peer, line: int, objective: str) -> None:
+        """Answered with the word to go, when there is one."""
+        self.lines_reached += 1
+        call = self._call
+        if (line, objective) == (call.line, call.objective):
+            peer.is_ready()
+        else:
+            self._mismatch(
+                f"the script, run again, calls optimize with {objective} where it was "
+                f"{call.objective} (call {line}); an attempt cannot tell what to run"
+            )

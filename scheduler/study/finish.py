@@ -1,0 +1,122 @@
+"""Telling the study how trials end, as ``Study.optimize`` does: tell, log line, callbacks.
+
+What ends a run is kept here as ``error``: the user's own exception, out of an objective that did
+not catch it or out of a callback.
+"""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable, Sequence
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from scheduler.core.model import Trial
+from scheduler.study import inside
+from scheduler.study.board import Board, best_of
+from scheduler.study.outcome import Outcome
+from scheduler.study.record import Record
+
+Callback = Callable[[optuna.Study, FrozenTrial], None]
+
+
+class AttemptTraceback(Exception):
+    """The traceback of an exception that was raised in an attempt's process, as its cause."""
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.args[0]}"""'
+
+
+class AttemptFailed(RuntimeError):
+    """An attempt ended without a result, in a way that another attempt would not change."""
+
+
+class Finisher:
+    """One study's ends. *callbacks* are the user's."""
+
+    def __init__(self, record: Record, callbacks: Sequence[Callback], board: Board) -> None:
+        self._record = record
+        self._study = record.study
+        self._callbacks = callbacks
+        self._board = board
+        self.error: BaseException | None = None
+
+    def finished(self, outcome: Outcome) -> None:
+        """Tell a complete or pruned outcome. A value Optuna does not take makes it FAIL."""
+        state = TrialState.PRUNED if outcome.state == "pruned" else None
+        value = outcome.value if state is None else None
+        told, values, warning = inside.tell(self._study, outcome.number, value, state)
+        trial = self._record.frozen(outcome.number)
+        self._board.clear()
+        if told == TrialState.COMPLETE:
+            inside.log_complete(self._study, values or [], trial.number, trial.params)
+        elif told == TrialState.PRUNED:
+            inside.logger.info(f"Trial {trial.number} pruned. {outcome.message}")
+        else:
+            inside.log_failed(trial.number, trial.params, warning or "", outcome.value)
+        self._after(trial)
+
+    def user_error(self, outcome: Outcome, pickled: bytes | None) -> None:
+        """FAIL by the user's own exception: the run ends with it unless ``catch`` names it."""
+        inside.tell(self._study, outcome.number, None, TrialState.FAIL)
+        trial = self._record.frozen(outcome.number)
+        self._board.clear()
+        inside.log_failed(trial.number, trial.params, outcome.message, None)
+        inside.logger.warning(outcome.traceback)
+        if not outcome.caught:
+            self.end_with(_revived(outcome, pickled))
+            self._board.count(trial)
+        else:
+            self._after(trial)
+
+    def failed(self, number: int, because: str, *, fatal: bool) -> None:
+        """FAIL without an exception of the user's. *fatal*: no other trial would do better."""
+        inside.tell(self._study, number, None, TrialState.FAIL)
+        trial = self._record.frozen(number)
+        self._board.clear()
+        inside.log_failed(trial.number, trial.params, because, None)
+        if fatal:
+            self.end_with(AttemptFailed(f"trial {number} ended without a result: {because}"))
+            self._board.count(trial)
+        else:
+            self._after(trial)
+
+    def capacity(self, number: int, because: str) -> None:
+        self._record.tell_capacity(number, because)
+        self._board.say(f"scheduler: trial {number} does not fit: {because}")
+        self._after(self._record.frozen(number))
+
+    def put_back(self, number: int, again: Trial, because: str) -> None:
+        """No callbacks: the trial is not over."""
+        self._record.put_back(number, again)
+        self._board.count(self._record.frozen(number))
+        self._board.say(f"scheduler: trial {number} comes back: {because}")
+
+    def _after(self, trial: FrozenTrial) -> None:
+        self._board.count(trial)
+        self._board.set(best=best_of(self._study))
+        self._board.clear()
+        for callback in self._callbacks:
+            try:
+                callback(self._study, copy.deepcopy(trial))
+            except BaseException as error:
+                self.end_with(error)
+                return
+
+    def end_with(self, error: BaseException) -> None:
+        """The first error is the one the run ends with."""
+        self.error = self.error or error
+
+
+def _revived(outcome: Outcome, pickled: bytes | None) -> BaseException:
+    """The user's exception as it was raised, its traceback in its cause.
+
+    It comes from our own child over a socket pair, so it may be unpickled.
+    """
+    error = None if pickled is None else pickle.loads(pickled)
+    if not isinstance(error, BaseException):
+        error = RuntimeError(outcome.message)
+    error.__cause__ = AttemptTraceback(outcome.traceback)
+    return error

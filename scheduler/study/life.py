@@ -1,0 +1,92 @@
+"""One life of a host: from its run's folder to its exit code.
+
+A run has more than one life when its host was killed or interrupted and the run was resumed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from scheduler.machine.runs import RunSpec, RunStatus, State, read_whole
+from scheduler.machine.state import find
+from scheduler.study import script
+from scheduler.study.board import Board
+from scheduler.study.memory import Memory
+from scheduler.study.role_host import Host, Interrupted
+from scheduler.study.takeover import Takeover
+
+FINISHED_INTERRUPTED = 130
+PUT_BACK_INTERRUPTED = 131
+
+
+def live(folder: Path) -> int:
+    """Run the script to its end; returns the exit code."""
+    spec = read_whole(folder / "run.json", RunSpec)
+    if spec is None:
+        print(f"scheduler: {folder} is not a run's folder: it has no run.json", file=sys.stderr)
+        return 2
+    (folder / "logs").mkdir(mode=0o700, exist_ok=True)
+    board = _board(folder, spec)
+    host = Host(find(), folder, spec, Memory(folder), board)
+    host.takeover = Takeover(host)
+    host.takeover.install()
+    code, state, error = _execute(spec, host, board)
+    if host.calls == 0 and error is None:
+        board.warn(f"{spec.target} ended without calling Study.optimize: nothing was scheduled")
+    board.set(state=state, error=error, running=0, hold=None)
+    board.refresh(force=True)
+    board.clear()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code
+
+
+def _board(folder: Path, spec: RunSpec) -> Board:
+    path = folder / "status.json"
+    earlier = read_whole(path, RunStatus)
+    return Board(
+        path,
+        RunStatus(
+            run=spec.run.id,
+            state="starting",
+            host_pid=os.getpid(),
+            updated_at_s=time.time(),
+            changes=earlier.changes if earlier else (),
+        ),
+    )
+
+
+def _execute(spec: RunSpec, host: Host, board: Board) -> tuple[int, State, str | None]:
+    """The exit code, the state to leave behind, and the error for the status."""
+    try:
+        script.execute(spec)
+    except script.BadTarget as error:
+        board.say(f"scheduler: {error}")
+        return 2, "failed", str(error)
+    except Interrupted as interrupted:
+        board.say(f"scheduler: interrupted; go on with: scheduler run --resume {spec.run.id}")
+        code = PUT_BACK_INTERRUPTED if interrupted.put_back else FINISHED_INTERRUPTED
+        return code, "interrupted", None
+    except KeyboardInterrupt:
+        return FINISHED_INTERRUPTED, "interrupted", None
+    except SystemExit as leaving:
+        code = _code_of(leaving)
+        return code, "finished" if code == 0 else "failed", None
+    except BaseException as error:
+        board.clear()
+        script.print_own_traceback(error, str(Path(__file__).parent.parent))
+        return 1, "failed", f"{type(error).__name__}: {error}"
+    return 0, "finished", None
+
+
+def _code_of(leaving: SystemExit) -> int:
+    """As the interpreter takes it: None is 0, text is printed and is 1."""
+    if leaving.code is None:
+        return 0
+    if isinstance(leaving.code, int):
+        return leaving.code
+    print(leaving.code, file=sys.stderr)
+    return 1

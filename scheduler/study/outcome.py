@@ -1,0 +1,117 @@
+"""What an attempt writes down about its end, before it tells anybody.
+
+One JSON file an attempt, fsynced with its folder, so that a host that is killed right after finds
+the result when it is resumed. No pickle: the file outlives the processes.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from optuna.exceptions import TrialPruned
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """``value`` is what the objective returned: a number, a list, or the text of anything else."""
+
+    number: int  #: Optuna's trial number
+    state: Literal["complete", "pruned", "failed"]
+    value: Any = None
+    message: str = ""  #: repr of the exception
+    exception: tuple[str, ...] = ()  #: see core.model.Evidence
+    traceback: str = ""
+    caught: bool = False
+
+
+def returned(number: int, value: object) -> Outcome:
+    return Outcome(number=number, state="complete", value=plain(value))
+
+
+def raised(number: int, error: BaseException, catch: tuple[type[BaseException], ...]) -> Outcome:
+    """The frame of our own that called the objective is left out of the traceback."""
+    inner = error.__traceback__.tb_next if error.__traceback__ else None
+    text = "".join(traceback.format_exception(type(error), error, inner))
+    return Outcome(
+        number=number,
+        state="pruned" if isinstance(error, TrialPruned) else "failed",
+        message=str(error) if isinstance(error, TrialPruned) else repr(error),
+        exception=tuple(_names(error)),
+        traceback=text,
+        caught=isinstance(error, catch),
+    )
+
+
+def plain(value: object) -> Any:
+    """*value* in terms of JSON, such that Optuna's check of it comes to the same answer."""
+    if value is None:
+        return None
+    if isinstance(value, Sequence):
+        return [_number(item) for item in value]
+    return _number(value)
+
+
+def _number(value: Any) -> Any:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None if value is None else str(value)
+
+
+def _names(error: BaseException) -> Iterator[str]:
+    """Full class names: the last exception's and its bases', then those of its explicit causes.
+
+    Not of its context: an error of the user's raised while an OOM was being handled is theirs.
+    """
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        for kind in type(link).__mro__:
+            if kind is not object:
+                yield f"{kind.__module__}.{kind.__qualname__}"
+        link = link.__cause__
+
+
+def write_down(outcome: Outcome, path: Path) -> None:
+    """Return only when *outcome* would survive the machine's power going away."""
+    partial = path.with_suffix(".partial")
+    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(msgspec.json.encode(_encodable(outcome)))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _encodable(outcome: Outcome) -> dict[str, Any]:
+    """JSON has no infinity and no NaN; they are written as text, and float() takes them back."""
+    fields = msgspec.structs.asdict(outcome)
+    value = fields["value"]
+    items = value if isinstance(value, list) else [value]
+    texts = [repr(item) if isinstance(item, float) and item - item != 0 else item for item in items]
+    fields["value"] = texts if isinstance(value, list) else texts[0]
+    return fields
+
+
+def read(path: Path) -> Outcome | None:
+    """The outcome at *path*; None where there is none or it was never completed."""
+    try:
+        outcome = msgspec.json.decode(path.read_bytes(), type=Outcome)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+    value = outcome.value
+    value = [_unwritten(item) for item in value] if isinstance(value, list) else _unwritten(value)
+    return msgspec.structs.replace(outcome, value=value)
+
+
+def _unwritten(item: Any) -> Any:
+    return float(item) if item in ("inf", "-inf", "nan") else item

@@ -1,0 +1,217 @@
+"""Make a process fit to run one attempt: its environment, threads, limits, seeds, exit handlers.
+
+Everything here happens in the attempt, after the fork or at the line of a script that was run
+again, and before the objective's first line.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import random
+import resource
+import signal
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any, NoReturn
+
+from scheduler.study.channel import Go
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+#: The kernel's OOM killer takes the process with the highest score first: a trial, which comes
+#: back, before the desktop, which does not. 1000 would be "always me".
+OOM_SCORE = 500
+#: Beyond the promise, before malloc fails: libraries map more than they touch. The supervisor's
+#: own watch is meant to come first.
+DATA_SLACK_BYTES = 512 << 20
+PR_SET_PDEATHSIG = 1
+
+_kept: list[object] = []  # things that must live as long as the process
+
+
+def die_with_parent(parent: int) -> None:
+    """Be killed when the thread of *parent* that started us ends.
+
+    Exits at once where the parent is gone already (prctl(2): the signal is not sent then).
+    """
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def prepare(go: Go) -> None:
+    """All of it, in the order that matters: the environment before anything reads it."""
+    apply_environment(go)
+    share_threads(go.threads)
+    reseed(go.attempt.trial.number)
+    volunteer_for_the_oom_killer()
+    if go.attempt.cap_bytes is not None:
+        if go.on_host:
+            limit_data(go.attempt.cap_bytes)
+        elif go.total_bytes:
+            cap_torch(min(1.0, go.attempt.cap_bytes / go.total_bytes))
+
+
+def apply_environment(go: Go) -> None:
+    """The device's own variables, and what a script may want to know of its attempt."""
+    told = {
+        "SCHEDULER_RUN": go.attempt.trial.run,
+        "SCHEDULER_ATTEMPT": go.attempt.id,
+        "SCHEDULER_DEVICE": go.attempt.device,
+        "SCHEDULER_PROMISE_BYTES": str(go.attempt.promise_bytes),
+        "SCHEDULER_CAP_BYTES": None if go.attempt.cap_bytes is None else str(go.attempt.cap_bytes),
+    }
+    for name, value in (go.environment | told).items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def thread_environment(threads: int) -> dict[str, str]:
+    """The variables for a process that has not loaded its libraries yet; the user's own win."""
+    return {name: str(threads) for name in THREAD_VARIABLES if name not in os.environ}
+
+
+def share_threads(threads: int) -> None:
+    """Bound the threads of libraries that are loaded already, and of those still to come.
+
+    Two processes with default OpenMP threads ran 10 to 16 times slower than with one thread each.
+    A user who has set any of the variables, or torch's number, has decided.
+    """
+    if any(name in os.environ for name in THREAD_VARIABLES):
+        return
+    import threadpoolctl
+
+    os.environ.update(thread_environment(threads))
+    _kept.append(threadpoolctl.threadpool_limits(limits=threads))
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        with contextlib.suppress(Exception):
+            torch.set_num_threads(threads)
+
+
+def reseed(trial_number: int) -> None:
+    """Give each trial its own chance, drawn from the state that the script left.
+
+    Without this every fork would draw the same numbers. A retry of a trial draws what its first
+    attempt drew.
+    """
+    seed = random.Random(f"{random.getrandbits(64)}:{trial_number}").getrandbits(63)
+    random.seed(seed)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        inherited = int(numpy.random.randint(0, 2**31))
+        numpy.random.seed((inherited + seed) % 2**32)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.manual_seed((int(torch.initial_seed()) + seed) % 2**63)
+
+
+def volunteer_for_the_oom_killer() -> None:
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write(str(OOM_SCORE))
+
+
+def limit_data(cap_bytes: int) -> None:
+    """On host RAM: malloc fails above what the process has now, plus the cap, plus slack."""
+    with open("/proc/self/status") as file:
+        inherited = next(int(line.split()[1]) << 10 for line in file if line.startswith("VmData"))
+    soft = inherited + cap_bytes + cap_bytes // 4 + DATA_SLACK_BYTES
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if hard != resource.RLIM_INFINITY:
+        soft = min(soft, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def cap_torch(fraction: float) -> None:
+    """Bound torch's allocator when, and only if, the GPU is initialised.
+
+    ``torch.cuda._lazy_call`` runs a function at that moment, so a trial that never touches the GPU
+    pays nothing. The fraction is of the device's whole memory; the GPU context is outside of it.
+    """
+
+    def ask(torch: Any) -> None:
+        with contextlib.suppress(Exception):
+            torch.cuda._lazy_call(lambda: torch.cuda.set_per_process_memory_fraction(fraction))
+
+    if "torch" in sys.modules:
+        ask(sys.modules["torch"])
+    else:
+        sys.meta_path.insert(0, _WhenImported("torch", ask))
+
+
+class _WhenImported(importlib.abc.MetaPathFinder):
+    """Call *then* with the module once *name* has been imported by somebody."""
+
+    def __init__(self, name: str, then: Callable[[Any], None]) -> None:
+        self._name = name
+        self._then = then
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if name != self._name:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.loader is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def execute_and_tell(module: ModuleType) -> None:
+            execute(module)
+            self._then(module)
+
+        spec.loader.exec_module = execute_and_tell  # type: ignore[method-assign]
+        return spec
+
+
+def forget_inherited_endings() -> None:
+    """Drop the exit handlers and finalizers that a fork inherited: they are the host's.
+
+    One ``sys.exit`` in an attempt would otherwise delete the host's temporary folders.
+    """
+    atexit._clear()
+    weakref.finalize._registry.clear()  # type: ignore[attr-defined]
+    processes: Any = sys.modules.get("multiprocessing.process")
+    if processes is not None:
+        processes._children = set()
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util._finalizer_registry.clear()
+        util._run_after_forkers()
+        atexit.register(util._exit_function)
+
+
+def restore_signals() -> None:
+    """What Python starts with; the host's handlers mean nothing here."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process as Python would, but without unwinding into the script's own frames."""
+    with contextlib.suppress(BaseException):
+        threading._shutdown()  # type: ignore[attr-defined]  # waits for non-daemon threads
+    with contextlib.suppress(BaseException):
+        atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(BaseException):
+            stream.flush()
+    os._exit(code)

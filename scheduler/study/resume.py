@@ -1,0 +1,50 @@
+"""Taking up a run where an earlier life of its host left it.
+
+Outcomes that were written down and not told are told. What was running is put back with the same
+parameters. What was put back but has no clone yet gets it. All from the study and the run's
+folder; nothing is remembered elsewhere.
+"""
+
+from __future__ import annotations
+
+import collections
+from pathlib import Path
+
+from optuna.trial import TrialState
+
+from scheduler.core.model import Trial
+from scheduler.study.board import counted_as
+from scheduler.study.finish import Finisher
+from scheduler.study.outcome import read
+from scheduler.study.record import PUT_BACK, Record
+
+
+def take_up(record: Record, finisher: Finisher, outcomes: Path, resumed: bool) -> list[Trial]:
+    """Settle what is open of this run and line; returns the trials that wait to come back."""
+    outcomes.mkdir(mode=0o700, exist_ok=True)
+    if not resumed:
+        return []
+    for frozen, trial in record.ours():
+        path = outcomes / f"{record.line}-{frozen.number}.json"
+        if frozen.state == TrialState.RUNNING:
+            outcome = read(path)
+            if outcome is not None and outcome.state != "failed":
+                finisher.finished(outcome)
+            else:
+                finisher.put_back(frozen.number, trial, "its run was interrupted")
+        elif frozen.state == TrialState.FAIL and PUT_BACK in frozen.system_attrs:
+            record.make_clone(frozen)
+        path.unlink(missing_ok=True)
+    return [trial for frozen, trial in record.ours() if frozen.state == TrialState.WAITING]
+
+
+def begun(record: Record) -> set[int]:
+    """Numbers of the trials of this run and line that have begun."""
+    return {trial.number for _, trial in record.ours()}
+
+
+def counts(record: Record) -> dict[str, int]:
+    """The counting fields of RunStatus, from the study."""
+    found = collections.Counter(counted_as(frozen) for frozen, _ in record.ours())
+    fields = ("complete", "pruned", "failed", "capacity", "retried")
+    return {field: found.get(field, 0) for field in fields}

@@ -1,0 +1,232 @@
+"""The storage of a study that brought none, and order between the threads of a host.
+
+``DurableStorage`` is Optuna's own SQLite storage with two things changed. It writes ahead with
+``synchronous=NORMAL``: with one writer this costs about 17 ms a trial with ten reports and cannot
+corrupt; only a loss of power can take the last commits, and an attempt's outcome is fsynced apart.
+And attributes that JSON cannot hold, which a script without a storage may set, are kept as private
+files of the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import sqlite3
+import threading
+from collections.abc import Container, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy
+from optuna.trial import FrozenTrial, TrialState
+
+from scheduler.study import inside
+
+COPIED = "scheduler:copied"  #: what the script had put into the study is all there
+PICKLED = "scheduler:pickled"  #: the attribute's value is the name of a file in ``attributes/``
+
+
+class DurableStorage(RDBStorage):
+    """A study of this run, in a file of the run's folder."""
+
+    def __init__(self, path: Path) -> None:
+        self._attributes = path.parent / "attributes"
+        self._attributes.mkdir(mode=0o700, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        # A trial's fields are read through a connection of the calling thread.
+        super().__init__(f"sqlite:///{path}", {"creator": lambda: _connect(path)})
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        super().set_trial_user_attr(trial_id, key, self._storable(value))
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        super().set_study_user_attr(study_id, key, self._storable(value))
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        return self._restored(super().get_study_user_attrs(study_id))
+
+    def _get_prepared_new_trial(self, study_id: int, template_trial: Any, session: Any) -> Any:
+        if template_trial is not None:
+            attrs = template_trial.user_attrs
+            template_trial.user_attrs = {k: self._storable(v) for k, v in attrs.items()}
+        return super()._get_prepared_new_trial(study_id, template_trial, session)
+
+    def _build_frozen_trial_from_trial_model(self, trial: Any) -> FrozenTrial:
+        frozen = super()._build_frozen_trial_from_trial_model(trial)
+        frozen.user_attrs = self._restored(frozen.user_attrs)
+        return frozen
+
+    def _storable(self, value: Any) -> Any:
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError):
+            text = pickle.dumps(value)
+            name = hashlib.sha256(text).hexdigest()[:32]
+            descriptor = os.open(
+                self._attributes / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600
+            )
+            with open(descriptor, "wb") as file:
+                file.write(text)
+            return {PICKLED: name}
+        return value
+
+    def _restored(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        return {key: self._value(value) for key, value in attrs.items()}
+
+    def _value(self, value: Any) -> Any:
+        """Unpickles only what nobody but this user can have written."""
+        if not (isinstance(value, dict) and value.keys() == {PICKLED}):
+            return value
+        with open(self._attributes / os.path.basename(value[PICKLED]), "rb") as file:
+            status = os.fstat(file.fileno())
+            if status.st_uid != os.getuid() or status.st_mode & 0o022:
+                raise PermissionError(f"{file.name} could have been written by another user")
+            return pickle.load(file)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=60, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    return connection
+
+
+def take_in(study: optuna.Study, path: Path) -> None:
+    """Move *study* from memory to the file at *path*, or onto what an earlier life left there.
+
+    What the script put into the study before this line (enqueued trials, attributes) is copied
+    when the file is new; on a resume it has been copied then.
+    """
+    storage = inside.cached(DurableStorage(path))
+    for known in storage.get_all_studies():
+        if storage.get_study_system_attrs(known._study_id).get(COPIED):
+            inside.put_on_storage(study, storage, known._study_id, known.study_name)
+            return
+        storage.delete_study(known._study_id)  # a kill came in the middle of copying
+    source, source_id = inside.storage_of(study), inside.study_id_of(study)
+    with inside.quiet():
+        study_id = storage.create_new_study(study.directions, study.study_name)
+    for key, value in source.get_study_system_attrs(source_id).items():
+        storage.set_study_system_attr(study_id, key, value)
+    for key, value in source.get_study_user_attrs(source_id).items():
+        storage.set_study_user_attr(study_id, key, value)
+    for trial in source.get_all_trials(source_id):
+        storage.create_new_trial(study_id, template_trial=trial)
+    storage.set_study_system_attr(study_id, COPIED, True)
+    inside.put_on_storage(study, storage, study_id)
+
+
+class InTurn(BaseStorage):
+    """One call at a time. A host asks in one thread and serves its attempts in another; on SQLite
+    two transactions at once, each reading before it writes, end in "database is locked"."""
+
+    def __init__(self, storage: BaseStorage) -> None:
+        self.behind = storage
+        self._lock = threading.RLock()
+
+    def create_new_study(
+        self, directions: Sequence[StudyDirection], study_name: str | None = None
+    ) -> int:
+        with self._lock:
+            return self.behind.create_new_study(directions, study_name)
+
+    def delete_study(self, study_id: int) -> None:
+        with self._lock:
+            self.behind.delete_study(study_id)
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        with self._lock:
+            self.behind.set_study_user_attr(study_id, key, value)
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        with self._lock:
+            self.behind.set_study_system_attr(study_id, key, value)
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        with self._lock:
+            return self.behind.get_study_id_from_name(study_name)
+
+    def get_study_name_from_id(self, study_id: int) -> str:
+        with self._lock:
+            return self.behind.get_study_name_from_id(study_id)
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        with self._lock:
+            return self.behind.get_study_directions(study_id)
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        with self._lock:
+            return self.behind.get_study_user_attrs(study_id)
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        with self._lock:
+            return self.behind.get_study_system_attrs(study_id)
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        with self._lock:
+            return self.behind.get_all_studies()
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        with self._lock:
+            return self.behind.create_new_trial(study_id, template_trial)
+
+    def set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+    ) -> None:
+        with self._lock:
+            self.behind.set_trial_param(trial_id, param_name, param_value_internal, distribution)
+
+    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
+        with self._lock:
+            return self.behind.get_trial_id_from_study_id_trial_number(study_id, trial_number)
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        with self._lock:
+            return self.behind.set_trial_state_values(trial_id, state, values)
+
+    def set_trial_intermediate_value(
+        self, trial_id: int, step: int, intermediate_value: float
+    ) -> None:
+        with self._lock:
+            self.behind.set_trial_intermediate_value(trial_id, step, intermediate_value)
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        with self._lock:
+            self.behind.set_trial_user_attr(trial_id, key, value)
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        with self._lock:
+            self.behind.set_trial_system_attr(trial_id, key, value)
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        with self._lock:
+            return self.behind.get_trial(trial_id)
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        with self._lock:
+            return self.behind.get_all_trials(study_id, deepcopy, states)
+
+    def get_best_trial(self, study_id: int) -> FrozenTrial:
+        with self._lock:
+            return self.behind.get_best_trial(study_id)
+
+    def remove_session(self) -> None:
+        with self._lock:
+            self.behind.remove_session()
