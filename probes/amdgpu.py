@@ -55,7 +55,7 @@ class AmdGpu:
         self._proc = proc
 
     def read(self, trees: tuple[int, ...]) -> Reading:
-        """See probes.reading.Probe. Measured: 0.1 ms with 4 trees and 8 processes on the card."""
+        """See probes.reading.Probe. Measured: 0.03 ms idle, 0.2 ms with 4 trees and 28 others."""
         total: int | None = None
         used: int | None = None
         problem: str | None = None

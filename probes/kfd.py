@@ -101,8 +101,8 @@ def read_held(
     of which KFD lists no process holds 0. Counted are buffers allocated as VRAM by compute
     (``vram_<gpu_id>``, bytes); not counted are graphics buffers and pinned host memory.
 
-    Costs a walk up from each process that KFD lists, not down from each tree: compute processes are
-    few, and their threads many.
+    Costs a file for each process that KFD lists, and a walk up to its root for those on this card;
+    a walk down from each tree would touch all of a trial's threads and loader processes.
     """
     folder = f"{sysfs}/class/kfd/kfd/proc"
     try:
@@ -114,9 +114,10 @@ def read_held(
     kin_of = cache(lambda pid: read_kin(pid, proc))
     held: dict[int, list[int | None]] = defaultdict(list)
     for pid in listed:
-        root = root_of(pid, trees, kin_of)
+        size = _read_vram(f"{folder}/{pid}/vram_{gpu_id}")
+        root = root_of(pid, trees, kin_of) if size != 0 else None
         if root is not None:
-            held[root].append(_read_vram(f"{folder}/{pid}/vram_{gpu_id}"))
+            held[root].append(size)
     return tuple(Held(pid=root, held_bytes=_sum(held[root])) for root in trees)
 
 

@@ -138,7 +138,9 @@ class SimulatedWorld:
                 self._start(attempt)
             case Stop(attempt=attempt):
                 self.at(self.now_s, Due(attempt.id, _STOPPED))
-            case Settle(attempt=attempt, settlement=settlement) if settlement != "again":
+            case Settle(again=Trial() as again):
+                self.at(self.now_s, Offered(at_s=self.now_s, trial=again))
+            case Settle(attempt=attempt, settlement=settlement):
                 key = key_of(attempt.trial)
                 assert key not in self.ended, f"{key} ended twice"
                 self.ended[key] = settlement

@@ -21,14 +21,20 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Stop(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """End this attempt; its trial comes back (the Exited that follows is settled "again")."""
+    """End this attempt; its trial comes back (the Exited that follows is settled "again").
+
+    Unless it broke its promise alone on the device: then it does not fit.
+    """
 
     attempt: Attempt
     because: str
 
 
 class Settle(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """How an attempt's end is to be taken. ``again`` is set when the settlement is "again"."""
+    """How an attempt's end is to be taken.
+
+    ``again`` is set when the settlement is "again": the trial as its host is to offer it anew.
+    """
 
     attempt: Attempt
     verdict: Verdict

@@ -6,8 +6,6 @@ taken in, devices that are over are relieved, what fits is started.
 
 from __future__ import annotations
 
-import msgspec
-
 from scheduler.core import admission, ending, sampling, view
 from scheduler.core.actions import Action, Stop
 from scheduler.core.events import (
@@ -143,23 +141,22 @@ class Core:
             self._state.clear_queue(event.run)
 
     def _offered(self, event: Offered) -> None:
-        """A trial that comes back is in the queue already: its host may offer it all the same."""
+        """One that waits or runs already is the same trial, told twice."""
         state, trial = self._state, event.trial
-        if trial.run not in state.runs or not state.runs[trial.run].joined:
-            return
-        if not state.is_known(trial):
-            state.enqueue(trial, first=False)
+        run = state.runs.get(trial.run)
+        if run is not None and run.joined and not state.is_known(trial):
+            state.enqueue(trial)
 
     def _withdrawn(self, event: Withdrawn) -> None:
-        """Neither now nor, if an attempt of it runs, when that ends."""
+        """Also one that its host was told to start meanwhile: it will not be."""
         state = self._state
         if event.run not in state.runs:
             return
         state.dequeue(event.run, event.trial)
         for life in tuple(state.lives()):
-            if key_of(life.lease.attempt.trial) == (event.run, event.trial):
-                lease = msgspec.structs.replace(life.lease, withdrawn=True)
-                state.keep(msgspec.structs.replace(life, lease=lease))
+            trial = life.lease.attempt.trial
+            if isinstance(life, Starting) and key_of(trial) == (event.run, event.trial):
+                state.end(life, event.at_s)
 
     def _started(self, event: Started) -> None:
         life = self._state.find(event.attempt)

@@ -1,6 +1,7 @@
-"""An attempt's end taken in: judged, settled, and its trial put back where it is to come again.
+"""An attempt's end taken in: judged, settled, and what is learned of it.
 
-Writes the core's state. What follows from which end is decided in ``retry``.
+Writes the core's state. What follows from which end is decided in ``retry``. A trial that comes
+back is offered again by its host, which alone knows what it still wants to run.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from scheduler.core.events import Exited, Vanished
 from scheduler.core.life import Releasing, is_active
 from scheduler.core.model import Change, Evidence, Verdict
 from scheduler.core.reasons import at_once
-from scheduler.core.retry import Ending, Sequel, changes, follow, number_of
+from scheduler.core.retry import Ending, Sequel, changes, follow
 from scheduler.core.state import DeviceState, State
 from scheduler.core.verdict import Circumstances, judge
 from scheduler.core.watch import have_grown
@@ -33,7 +34,6 @@ def exited(state: State, event: Exited) -> list[Action]:
     if not isinstance(life, Releasing):
         life = state.end(life, event.at_s)
     if life.settle is not None:
-        _come_back(state, life, life.settle)
         return [life.settle]
     if _may_be_kernels(state, life, event.evidence) and life.lease.attempt.id not in state.past:
         state.keep(msgspec.structs.replace(life, evidence=event.evidence))
@@ -69,7 +69,8 @@ def settle(state: State, life: Releasing, evidence: Evidence) -> list[Action]:
         again=sequel.again,
     )
     state.keep(msgspec.structs.replace(life, settle=told, evidence=None))
-    _come_back(state, life, told)
+    if life.stopped is not None:
+        state.runs[lease.attempt.trial.run].made_way.add(lease.attempt.trial.number)
     notes = [state.note(change) for change in changes(ending, sequel, at_s=state.now_s)]
     return [told, *notes, *_learn(state, device, ending, sequel)]
 
@@ -108,30 +109,6 @@ def oom_kills(state: State) -> int | None:
         if device.reading is not None and device.reading.oom_kills is not None:
             return device.reading.oom_kills
     return None
-
-
-def _come_back(state: State, life: Releasing, told: Settle) -> None:
-    """Put the trial back in its queue, unless it is there, or nobody is there to run it."""
-    trial = told.again
-    if trial is None or life.lease.withdrawn or not state.runs[trial.run].joined:
-        return
-    if state.is_known(trial) or _was_settled_since(state, told):
-        return
-    state.enqueue(trial, first=life.stopped is not None)
-
-
-def _was_settled_since(state: State, told: Settle) -> bool:
-    """Whether a later attempt of the trial has ended too: then this is old news."""
-    attempt = told.attempt
-    number = number_of(attempt.id)
-    ended = (*state.past.values(), *(one for one in state.lives() if isinstance(one, Releasing)))
-    return any(
-        one.settle is not None
-        and one.lease.attempt.trial.run == attempt.trial.run
-        and one.lease.attempt.trial.number == attempt.trial.number
-        and number_of(one.lease.attempt.id) > number
-        for one in ended
-    )
 
 
 def _learn(state: State, device: DeviceState, ending: Ending, sequel: Sequel) -> list[Note]:

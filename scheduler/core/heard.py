@@ -44,7 +44,11 @@ _EXCEPTION = re.compile(
     r"(?::|[ \t]*$)"
 )
 _CAUSE = "The above exception was the direct cause of the following exception"
-_ALLOWED = re.compile(r"[\d.]+ (?:[KMGT]i)?B(?:ytes)? allowed;|[\d.]+ bytes allowed;")
+_SIZE = r"([\d.]+) (bytes|[KMGT]iB)"
+_ALLOWED = re.compile(_SIZE + r" allowed;")
+_TRIED = re.compile(r"Tried to allocate " + _SIZE)
+_RESERVED = re.compile(_SIZE + r" is (?:allocated|reserved) by PyTorch")
+_UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
 
 class Heard(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,8 +156,23 @@ def _first_sign(signs: Sequence[Sign], text: str) -> Heard | None:
 
 
 def _allowed(text: str) -> bool:
-    """torch names the cap that it was given: "4.00 GiB allowed;"."""
-    return _ALLOWED.search(text) is not None
+    """torch's own cap refused: what it holds and what it tried are more than it is allowed.
+
+    The clause "4.00 GiB allowed;" alone does not say so: it is there whenever a cap is set, also
+    when the device is what ran out (c10, CUDACachingAllocator.cpp). Sizes are rounded in the text.
+    """
+    allowed, tried = _ALLOWED.search(text), _TRIED.search(text)
+    if allowed is None:
+        return False
+    if tried is None:
+        return True
+    reserved = sum(_bytes(found.groups()) for found in _RESERVED.finditer(text))
+    return reserved + _bytes(tried.groups()) > 0.99 * _bytes(allowed.groups())
+
+
+def _bytes(size: tuple[str | None, ...]) -> float:
+    number, unit = size
+    return float(number or 0) * _UNITS[unit or "bytes"]
 
 
 def _line_at(text: str, position: int) -> str:

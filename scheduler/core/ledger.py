@@ -109,7 +109,7 @@ def held_bytes(reading: Reading, pid: int | None) -> int | None:
 
 
 def is_given_back(
-    reading: Reading,
+    reading: Reading | None,
     *,
     pid: int | None,
     promise_bytes: int,
@@ -124,7 +124,7 @@ def is_given_back(
     """
     if waited_s >= GIVE_BACK_S:
         return True
-    if reading.used_bytes is None:
+    if reading is None or reading.used_bytes is None:
         return False
     held = held_bytes(reading, pid)
     if held is not None:

@@ -26,7 +26,6 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     peak_bytes: int | None = None
     strangers_bytes: int | None = None  #: on its device, when it started
     oom_kills: int | None = None  #: counted by the kernel, when it started
-    withdrawn: bool = False  #: its trial must not start again
 
 
 class Starting(msgspec.Struct, frozen=True, kw_only=True):

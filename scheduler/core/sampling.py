@@ -67,17 +67,16 @@ def _settle_kills(state: State, device: DeviceState, at_s: float) -> list[Action
 
 
 def _release(state: State, device: DeviceState, at_s: float) -> None:
-    reading = device.reading
     for life in tuple(device.lives.values()):
         if not isinstance(life, Releasing) or life.evidence is not None:
             continue
         waited_s = at_s - life.since_s
-        if waited_s > 0 and reading is not None and _is_back(life, reading, waited_s):
+        if waited_s > 0 and _is_back(life, device.reading, waited_s):
             assert step(life, Freed()) is None
             state.release(life)
 
 
-def _is_back(life: Releasing, reading: Reading, waited_s: float) -> bool:
+def _is_back(life: Releasing, reading: Reading | None, waited_s: float) -> bool:
     return is_given_back(
         reading,
         pid=life.process.pid if life.process else None,

@@ -73,6 +73,7 @@ class RunState(msgspec.Struct, kw_only=True):
     waiting: list[Waiting] = msgspec.field(default_factory=list)
     awaited: set[int] = msgspec.field(default_factory=set)  #: the numbers of those that wait
     active: set[str] = msgspec.field(default_factory=set)
+    made_way: set[int] = msgspec.field(default_factory=set)  #: stopped, and to come back first
 
 
 class State:
@@ -155,12 +156,13 @@ class State:
         run, prefix = self.runs[trial.run], f"{trial.run}/{trial.number}."
         return trial.number in run.awaited or any(one.startswith(prefix) for one in run.active)
 
-    def enqueue(self, trial: Trial, *, first: bool) -> None:
-        """Trials that come back go before those that are new; *first*, before all."""
-        waiting = self.runs[trial.run].waiting
-        self.runs[trial.run].awaited.add(trial.number)
-        place = len(waiting)
-        if first:
+    def enqueue(self, trial: Trial) -> None:
+        """Trials that come back go before those that are new, those that made way before all."""
+        run = self.runs[trial.run]
+        run.awaited.add(trial.number)
+        waiting, place = run.waiting, len(run.waiting)
+        if trial.number in run.made_way:
+            run.made_way.remove(trial.number)
             place = 0
         elif trial.attempts:
             place = next((n for n, one in enumerate(waiting) if not one.trial.attempts), place)

@@ -59,7 +59,11 @@ def check_study_options(kind: Kind, given: dict[str, Any]) -> None:
 
 def check_fits(run: Run) -> None:
     """A device can give what a trial of *run* is to be promised."""
-    problem = misfit(run, budgets.budgets_for(budgets.choose_here()[0]))
+    choice, _ = budgets.choose_here()
+    for one in choice.left_out:
+        if one.key == run.device:
+            raise BadInput(f"device {one.key} ({one.name}) is not used here: {one.because}")
+    problem = misfit(run, budgets.budgets_for(choice))
     if problem is not None:
         raise BadInput(problem)
 

@@ -1,9 +1,11 @@
-"""Asks the supervisor over its control socket."""
+"""Asks the supervisor over its control socket.
+
+HTTP/1.0 by hand: one request, one answer, the end of the stream ends it (RFC 1945). ``http.client``
+would do the same and imports ssl and email for it, 20 ms of the 160 that `scheduler status` takes.
+"""
 
 from __future__ import annotations
 
-import http.client
-import socket
 from typing import TypeVar
 
 import msgspec
@@ -15,15 +17,6 @@ TIMEOUT_S = 5.0
 T = TypeVar("T")
 
 
-class _OnSocket(http.client.HTTPConnection):
-    def __init__(self, state: StateFolder) -> None:
-        super().__init__("supervisor", timeout=TIMEOUT_S)
-        self._state = state
-
-    def connect(self) -> None:
-        self.sock: socket.socket = folder.connect(self._state, folder.CONTROL, TIMEOUT_S)
-
-
 class NoAnswer(Exception):
     """A supervisor is there, and its answer cannot be used. Takes why."""
 
@@ -33,20 +26,25 @@ class NoAnswer(Exception):
 
 def ask(state: StateFolder, path: str, kind: type[T]) -> T | None:
     """The supervisor's answer; None where none runs. Raises NoAnswer."""
-    connection = _OnSocket(state)
     try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        body = answer.read()
+        head, _, body = _exchange(state, path).partition(b"\r\n\r\n")
     except (FileNotFoundError, ConnectionError):
         return None
-    except (OSError, http.client.HTTPException) as error:
-        raise NoAnswer(str(error) or type(error).__name__) from None
-    finally:
-        connection.close()
-    if answer.status != http.client.OK:
-        raise NoAnswer(f"{answer.status} {answer.reason} to {path}")
+    except OSError as error:
+        raise NoAnswer(str(error)) from None
+    status_line = head.partition(b"\r\n")[0].decode("latin-1")
+    if status_line.split(" ")[1:2] != ["200"]:
+        raise NoAnswer(f"{status_line!r} to {path}")
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.MsgspecError as error:
         raise NoAnswer(f"{error}, in the answer to {path}") from None
+
+
+def _exchange(state: StateFolder, path: str) -> bytes:
+    answer = bytearray()
+    with folder.connect(state, folder.CONTROL, TIMEOUT_S) as connection:
+        connection.sendall(f"GET {path} HTTP/1.0\r\nHost: supervisor\r\n\r\n".encode("ascii"))
+        while part := connection.recv(1 << 16):
+            answer += part
+    return bytes(answer)

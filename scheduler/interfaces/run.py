@@ -34,6 +34,10 @@ class _Size(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
+_AT_LEAST_ONE = click.IntRange(min=1)
+_TYPED = click.core.ParameterSource.COMMANDLINE
+
+
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.option("--device", metavar="KEY", help="Only this device; see `scheduler devices`.")
 @click.option(
@@ -41,10 +45,16 @@ class _Size(click.ParamType[int]):
     type=_Size(),
     help="What a trial is promised until its peak is known. Default: 6GiB on a GPU, 1GiB on RAM.",
 )
-@click.option("--max-trials", type=click.IntRange(min=1), help="At most so many at once.")
-@click.option("--n-trials", type=click.IntRange(min=1), help="Overrides the script's n_trials.")
+@click.option("--max-trials", type=_AT_LEAST_ONE, metavar="N", help="At most so many at once.")
+@click.option("--n-trials", type=_AT_LEAST_ONE, metavar="N", help="Overrides the script's own.")
 @click.option("--reserve", type=_Size(), help="Kept free. Default: 10 %, on a GPU at least 512MiB.")
 @click.option("--no-containment", is_flag=True, help="Do not cap a trial at its promise.")
+@click.option(
+    "--start",
+    type=click.Choice(["auto", "fork", "re-run"]),
+    default="auto",
+    help="How a trial's process comes to be. Default: forked where that is safe.",
+)
 @click.option(
     "--direction",
     type=click.Choice(["minimize", "maximize"]),
@@ -103,6 +113,7 @@ def _read_spec(asked: dict[str, Any]) -> RunSpec:
         folder=os.getcwd(),
         created_at_s=time.time(),
         n_trials=asked["n_trials"],
+        start=asked["start"],
         **study,
     )
 
@@ -127,9 +138,6 @@ def _resume(ctx: click.Context, run: str) -> NoReturn:
     _reach_supervisor(open_state())
     os.chdir(spec.folder)
     _become_host(state, run)
-
-
-_TYPED = click.core.ParameterSource.COMMANDLINE
 
 
 def _reach_supervisor(state: StateFolder) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 
 import click
@@ -15,6 +16,10 @@ from scheduler.interfaces.tables import report_lines
 from scheduler.machine.state import StateFolder, find
 
 _EVERY_S = 1.0
+
+#: What terminals have understood since xterm (xterm's ctlseqs).
+_OTHER_SCREEN, _FIRST_SCREEN = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
+_HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
 @click.command()
@@ -46,10 +51,17 @@ def _text(state: StateFolder, run: str | None) -> str:
 
 
 def _watch(state: StateFolder, run: str | None) -> None:
-    from rich.live import Live
-    from rich.text import Text
-
-    with Live(Text(_text(state, run)), auto_refresh=False, screen=True) as live:
+    """Draws over itself on a terminal's other screen; elsewhere, one text after the other."""
+    if not sys.stdout.isatty():
         while True:
+            click.echo(_text(state, run) + "\n")
             time.sleep(_EVERY_S)
-            live.update(Text(_text(state, run)), refresh=True)
+    click.echo(_OTHER_SCREEN, nl=False)
+    try:
+        while True:
+            lines = _text(state, run).splitlines()[: shutil.get_terminal_size().lines - 1]
+            click.echo(_HOME + "".join(f"{line}{_CLEAR_LINE}\n" for line in lines), nl=False)
+            click.echo(_CLEAR_BELOW, nl=False)
+            time.sleep(_EVERY_S)
+    finally:
+        click.echo(_FIRST_SCREEN, nl=False)

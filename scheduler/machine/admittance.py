@@ -5,6 +5,7 @@ Asked by the command line before a run begins, and by the supervisor when its ho
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from scheduler.core.events import Joined
@@ -29,26 +30,35 @@ def misfit(run: Run, budgets: Sequence[Budget]) -> str | None:
     if not allowed:
         known = ", ".join(f"{one.device.key} ({one.device.name})" for one in budgets)
         return f"there is no device {run.device!r} here; there are: {known or 'none'}"
-    if run.promise_bytes is None or any(_fits(run, one) for one in allowed):
+    if any(0 < _promise(run, one) <= _room(run, one) for one in allowed):
         return None
-    rooms = "; ".join(_room(run, one) for one in allowed)
-    wanted = format_size(run.promise_bytes)
-    return f"a trial is to get {wanted}, more than a device can give: {rooms}"
+    return "; ".join(_shortage(run, one) for one in allowed)
+
+
+def _promise(run: Run, budget: Budget) -> int:
+    return budget.promise_bytes if run.promise_bytes is None else run.promise_bytes
 
 
 def _reserve(run: Run, budget: Budget) -> int:
     return budget.reserve_bytes if run.reserve_bytes is None else run.reserve_bytes
 
 
-def _fits(run: Run, budget: Budget) -> bool:
+def _room(run: Run, budget: Budget) -> float:
+    """The most that a trial can ever get; without end where the device's size is not known."""
     total = budget.device.total_bytes
-    return total is None or (run.promise_bytes or 0) <= total - _reserve(run, budget)
+    return math.inf if total is None else total - _reserve(run, budget)
 
 
-def _room(run: Run, budget: Budget) -> str:
-    total, reserve = budget.device.total_bytes, _reserve(run, budget)
-    room = max(0, (total or 0) - reserve)
+def _shortage(run: Run, budget: Budget) -> str:
+    promise, total, reserve = (
+        _promise(run, budget),
+        budget.device.total_bytes,
+        _reserve(run, budget),
+    )
+    if promise <= 0 or total is None:
+        return f"a trial cannot do with {format_size(promise)} of memory"
     return (
-        f"{budget.device.key} has {format_size(room)}"
-        f" ({format_size(total)} in all, {format_size(reserve)} kept free)"
+        f"a trial is to get {format_size(promise)}, and {budget.device.key} has"
+        f" {format_size(max(0, total - reserve))} to give ({format_size(total)} in all,"
+        f" {format_size(reserve)} kept free)"
     )

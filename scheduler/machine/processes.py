@@ -25,13 +25,24 @@ class Stat(msgspec.Struct, frozen=True, kw_only=True):
 
     state: str
     session: int
+    threads: int
     started_ticks: int
+
+    @property
+    def is_over(self) -> bool:
+        """A zombie is. One with threads left is not: its first thread alone has ended."""
+        return self.state in "ZX" and self.threads <= 1
 
 
 def parse_stat(text: str) -> Stat:
     """The name in field 2 may hold spaces and brackets: count from the last bracket."""
     fields = text[text.rindex(")") + 2 :].split()
-    return Stat(state=fields[0], session=int(fields[3]), started_ticks=int(fields[19]))
+    return Stat(
+        state=fields[0],
+        session=int(fields[3]),
+        threads=int(fields[17]),
+        started_ticks=int(fields[19]),
+    )
 
 
 def read_stat(pid: int) -> Stat | None:
@@ -52,11 +63,7 @@ def identify(pid: int) -> Process | None:
 def is_alive(process: Process) -> bool:
     """Whether this very process still runs. A zombie does not: it holds no memory any more."""
     found = read_stat(process.pid)
-    return found is not None and _is_running(found, process.started_ticks)
-
-
-def _is_running(found: Stat, started_ticks: int) -> bool:
-    return found.started_ticks == started_ticks and found.state not in "ZX"
+    return found is not None and found.started_ticks == process.started_ticks and not found.is_over
 
 
 def was_running(pid: int, at_s: float) -> bool:
@@ -66,7 +73,7 @@ def was_running(pid: int, at_s: float) -> bool:
     /proc/stat has whole seconds and follows the clock's corrections, hence the slack.
     """
     found = read_stat(pid)
-    if found is None or found.state in "ZX":
+    if found is None or found.is_over:
         return False
     return _boot_s() + found.started_ticks / _TICKS_PER_S <= at_s + 5.0
 
@@ -83,7 +90,7 @@ def wait_gone(process: Process, timeout_s: float) -> bool:
     except ProcessLookupError:
         return True
     try:
-        if not is_alive(process):  # looked at after opening: the handle is this process's
+        if identify(process.pid) != process:  # looked at after opening: the handle is that one's
             return True
         poll = select.poll()
         poll.register(handle, select.POLLIN)
@@ -106,9 +113,7 @@ def members(leader: Process) -> tuple[Process, ...]:
     return tuple(
         Process(pid=pid, started_ticks=one.started_ticks)
         for pid, one in found
-        if one is not None
-        and (one.session == leader.pid or pid == leader.pid)
-        and one.state not in "ZX"
+        if one is not None and (one.session == leader.pid or pid == leader.pid) and not one.is_over
     )
 
 

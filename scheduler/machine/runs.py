@@ -64,10 +64,10 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     capacity: int = 0  #: did not fit the device, told to the sampler as pruned
     retried: int = 0
     done_before: int = 0  #: trials that were done when this life of the run began
-    running: int = 0
+    running: dict[str, int] = {}  #: Optuna's trial number by attempt id
     best: Best | None = None  #: None as well where there are several objectives
     hold: str | None = None  #: why no further trial starts now
-    changes: tuple[Change, ...] = ()
+    changes: tuple[Change, ...] = ()  #: their ``trial`` is Optuna's number of the attempt
     warnings: tuple[str, ...] = ()
     error: str | None = None
 

@@ -114,7 +114,7 @@ def counted_as(trial: FrozenTrial) -> str | None:
 def progress_line(status: RunStatus, now_s: float) -> str:
     """`[12/400] 3 running, best 0.123 (trial 7), 4 pruned, 1 came back, 2 h 10 min left`"""
     done = status.complete + status.pruned + status.failed + status.capacity
-    parts = [f"{status.running} running"]
+    parts = [f"{len(status.running)} running"]
     if status.best is not None:
         parts.append(f"best {status.best.value:.6g} (trial {status.best.number})")
     named = (
@@ -127,7 +127,7 @@ def progress_line(status: RunStatus, now_s: float) -> str:
     left = time_left_s(status, done, now_s)
     if left:
         parts.append(f"about {duration(left)} left")
-    if status.running == 0 and status.hold:
+    if not status.running and status.hold:
         parts.append(status.hold)
     total = "" if status.n_trials is None else f"/{status.n_trials}"
     return f"[{done}{total}] {', '.join(parts)}"

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from scheduler.core.model import Trial
 from scheduler.study import inside
 from scheduler.study.board import Board, best_of
-from scheduler.study.outcome import Outcome
+from scheduler.study.outcome import Outcome, Unfit
 from scheduler.study.record import Record
 
 Callback = Callable[[optuna.Study, FrozenTrial], None]
@@ -55,7 +55,8 @@ class Finisher:
         elif told == TrialState.PRUNED:
             inside.logger.info(f"Trial {trial.number} pruned. {outcome.message}")
         else:
-            inside.log_failed(trial.number, trial.params, warning or "", outcome.value)
+            value = Unfit(outcome.shown)
+            inside.log_failed(trial.number, trial.params, warning or "", value)
         self._after(trial)
 
     def user_error(self, outcome: Outcome, pickled: bytes | None) -> None:
@@ -63,7 +64,7 @@ class Finisher:
         inside.tell(self._study, outcome.number, None, TrialState.FAIL)
         trial = self._record.frozen(outcome.number)
         self._board.clear()
-        inside.log_failed(trial.number, trial.params, outcome.message, None)
+        inside.log_failed(trial.number, trial.params, outcome.shown, None)
         inside.logger.warning(outcome.traceback)
         if not outcome.caught:
             self.end_with(_revived(outcome, pickled))
@@ -117,6 +118,6 @@ def _revived(outcome: Outcome, pickled: bytes | None) -> BaseException:
     """
     error = None if pickled is None else pickle.loads(pickled)
     if not isinstance(error, BaseException):
-        error = RuntimeError(outcome.message)
+        error = RuntimeError(outcome.shown)
     error.__cause__ = AttemptTraceback(outcome.traceback)
     return error

@@ -61,7 +61,7 @@ class Ended:
 
 
 class LauncherGone(Exception):
-    """The template was killed: no attempt can start, and those that ran are dead."""
+    """The template was killed, by the kernel's OOM killer say, and all its attempts with it."""
 
 
 News = Forked | Ended
@@ -69,6 +69,10 @@ News = Forked | Ended
 
 class Launcher(Protocol):
     way: str  #: for people: how attempts start, and why so
+
+    def replacement(self) -> Launcher:
+        """What starts attempts after LauncherGone."""
+        ...
 
     def launch(self, attempt: Attempt, budget: Budget) -> tuple[Peer, int | None]:
         """The line, and the pid where it is known at once."""
@@ -83,9 +87,14 @@ class Launcher(Protocol):
 class Forks:
     """Attempts forked from a template."""
 
-    def __init__(self, template: Template) -> None:
+    def __init__(self, template: Template, replacement: Callable[[], Launcher]) -> None:
         self.way = "fork"
         self._template = template
+        self._replacement = replacement
+
+    def replacement(self) -> Launcher:
+        self.close()
+        return self._replacement()
 
     def launch(self, attempt: Attempt, budget: Budget) -> tuple[Peer, int | None]:
         return Peer(self._template.fork(attempt.id), attempt.id), None
@@ -120,6 +129,9 @@ class Reruns:
         self._spawn = spawn
         self._running: dict[int, tuple[rerun.Spare, str]] = {}
         self._spare: tuple[rerun.Spare, Peer, Budget] | None = None
+
+    def replacement(self) -> Launcher:
+        return self
 
     def keep_spare(self, budget: Budget) -> None:
         spare = self._spawn(budget)

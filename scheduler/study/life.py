@@ -36,7 +36,7 @@ def live(folder: Path) -> int:
     code, state, error = _execute(spec, host, board)
     if host.calls == 0 and error is None:
         board.warn(f"{spec.target} ended without calling Study.optimize: nothing was scheduled")
-    board.set(state=state, error=error, running=0, hold=None)
+    board.set(state=state, error=error, running={}, hold=None)
     board.refresh(force=True)
     board.clear()
     sys.stdout.flush()

@@ -16,20 +16,30 @@ import msgspec
 from optuna.exceptions import TrialPruned
 
 
+class Unfit(msgspec.Struct, frozen=True):
+    """In the place of something that is no number: not castable, and shown as the thing was."""
+
+    shown: str
+
+    def __repr__(self) -> str:
+        return self.shown
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """``value`` is what the objective returned: a number, a list, or the text of anything else."""
+    """``value`` is what the objective returned: a number, an Unfit, a list of these, or None."""
 
     number: int  #: Optuna's trial number
     state: Literal["complete", "pruned", "failed"]
     value: Any = None
-    message: str = ""  #: repr of the exception
+    message: str = ""  #: of the exception
+    shown: str = ""  #: the exception or the value as Optuna's log lines show it, its repr
     exception: tuple[str, ...] = ()  #: see core.model.Evidence
     traceback: str = ""
     caught: bool = False
 
 
 def returned(number: int, value: object) -> Outcome:
-    return Outcome(number=number, state="complete", value=plain(value))
+    return Outcome(number=number, state="complete", value=plain(value), shown=_shown(value))
 
 
 def raised(number: int, error: BaseException, catch: tuple[type[BaseException], ...]) -> Outcome:
@@ -39,11 +49,27 @@ def raised(number: int, error: BaseException, catch: tuple[type[BaseException], 
     return Outcome(
         number=number,
         state="pruned" if isinstance(error, TrialPruned) else "failed",
-        message=str(error) if isinstance(error, TrialPruned) else repr(error),
+        message=_text(error),
+        shown=_shown(error),
         exception=tuple(_names(error)),
         traceback=text,
         caught=isinstance(error, catch),
     )
+
+
+def _text(error: BaseException) -> str:
+    """A user's ``__str__`` may raise."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
+
+
+def _shown(thing: object) -> str:
+    try:
+        return repr(thing)
+    except Exception:
+        return type(thing).__name__
 
 
 def plain(value: object) -> Any:
@@ -59,7 +85,7 @@ def _number(value: Any) -> Any:
     try:
         return float(value)
     except (TypeError, ValueError):
-        return None if value is None else str(value)
+        return None if value is None else Unfit(_shown(value))
 
 
 def _names(error: BaseException) -> Iterator[str]:
@@ -114,4 +140,6 @@ def read(path: Path) -> Outcome | None:
 
 
 def _unwritten(item: Any) -> Any:
-    return float(item) if item in ("inf", "-inf", "nan") else item
+    if isinstance(item, dict):
+        return Unfit(**item)
+    return float(item) if isinstance(item, str) else item

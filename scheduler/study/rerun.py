@@ -52,7 +52,7 @@ def spawn(
     with theirs, open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as output:
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "scheduler.study.rerun"),
+                *(sys.executable, "-P", "-m", "scheduler.study.rerun"),
                 *(str(folder), str(line), str(theirs.fileno()), str(os.getpid())),
             ],
             stdin=subprocess.DEVNULL,

@@ -14,6 +14,7 @@ from scheduler.machine.runs import RunSpec
 from scheduler.machine.state import StateFolder
 from scheduler.study import canary, inside, link, rerun, resume, template
 from scheduler.study.board import Board, best_of
+from scheduler.study.channel import Line
 from scheduler.study.desk import Call
 from scheduler.study.finish import Finisher
 from scheduler.study.launch import Forks, Launcher, Reruns
@@ -124,14 +125,18 @@ class Host:
         because = "asked for" if self._spec.start == "re-run" else None
         if self._spec.start == "auto":
             because = canary.why_not_fork()
+        if because is not None:
+            return self._reruns(line, because)
         takeover = self.takeover
         assert takeover is not None
-        if because is None:
-            begin = lambda channel: become_attempt(  # noqa: E731  (a closure, handed over once)
-                takeover, channel, line, call, self.studies
-            )
-            return Forks(template.start(begin))
 
+        def begin(channel: Line) -> None:
+            become_attempt(takeover, channel, line, call, self.studies)
+
+        killed = "the template process was killed"
+        return Forks(template.start(begin), lambda: self._reruns(line, killed))
+
+    def _reruns(self, line: int, because: str) -> Reruns:
         def spawn(budget: Budget) -> rerun.Spare:
             log = self._folder / "logs" / "re-run.log"
             environment = dict(budget.device.environment)

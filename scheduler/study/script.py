@@ -47,14 +47,14 @@ def _execute_script(path: Path, arguments: tuple[str, ...]) -> None:
     )
     sys.modules["__main__"] = module
     sys.argv = [str(path), *arguments]
-    sys.path[0] = str(path.resolve().parent)
+    sys.path.insert(0, str(path.resolve().parent))
     exec(compile(source, str(path), "exec"), module.__dict__)
 
 
 def _execute_function(spec: RunSpec) -> None:
     """The few lines a script around the objective would have."""
     module_name, _, name = spec.target.partition(":")
-    sys.path[0] = spec.folder
+    sys.path.insert(0, spec.folder)
     sys.argv = [spec.target, *spec.arguments]
     try:
         found: Any = importlib.import_module(module_name)

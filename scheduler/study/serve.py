@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import optuna
 
 from scheduler import wire
 from scheduler.core.actions import Hold, Note, Settle, Start, Stop
 from scheduler.core.events import Exited, Left, Offered, Running, Started, Withdrawn
-from scheduler.core.model import Attempt, Budget, Evidence
+from scheduler.core.model import Attempt, Budget, Change, Evidence
 from scheduler.machine import processes
 from scheduler.study import inside, requests
 from scheduler.study.asking import Asking
@@ -25,7 +26,7 @@ from scheduler.study.board import Board
 from scheduler.study.channel import Go
 from scheduler.study.desk import Call, Desk
 from scheduler.study.finish import Finisher
-from scheduler.study.launch import Ended, Forked, Launcher, tail
+from scheduler.study.launch import Ended, Forked, Launcher, LauncherGone, tail
 from scheduler.study.link import Link
 from scheduler.study.live import Live, evidence_of
 from scheduler.study.outcome import read as read_outcome
@@ -65,6 +66,7 @@ class Server:
         self._link: Link | None = None
         self._budgets: dict[str, Budget] = {}
         self._lives: dict[str, Live] = {}
+        self._numbers: dict[int, int] = {}  # Optuna's number of a trial's last attempt
         self._reactor = Reactor()
         self._asking = Asking()
         self._desk = Desk(
@@ -83,12 +85,20 @@ class Server:
                 self._rejoin()
                 while not self._is_over():
                     self._offer()
-                    self._board.set(running=sum(live.runs for live in self._lives.values()))
-                    self._board.refresh()
+                    self._show()
                     self._attend_launcher()
                     self._reactor.turn(self._queue.patience_s(time.monotonic(), PATIENCE_S))
             finally:
                 self._close()
+
+    def _show(self) -> None:
+        running = {
+            live.attempt.id: live.number
+            for live in self._lives.values()
+            if live.runs and live.number is not None
+        }
+        self._board.set(running=running)
+        self._board.refresh()
 
     def _is_over(self) -> bool:
         if self._lives:
@@ -169,7 +179,12 @@ class Server:
             case Hold(because=because):
                 self._board.set(hold=because)
             case Note(change=change):
-                self._board.note(change)
+                self._note(change)
+
+    def _note(self, change: Change) -> None:
+        """With the number that the user knows the trial by: Optuna's, of its last attempt."""
+        number = self._numbers.get(change.trial) if change.trial is not None else None
+        self._board.note(msgspec.structs.replace(change, trial=number))
 
     def _offer(self) -> None:
         if inside.stop_flag(self._call.study):
@@ -199,7 +214,8 @@ class Server:
         try:
             live.peer, pid = self._launcher.launch(attempt, self._budgets[attempt.device])
         except OSError as error:
-            self._exited(live, Evidence(exit_code=1, message=f"the attempt did not start: {error}"))
+            because = f"the attempt did not start: {error}"
+            self._exited(live, Evidence(signal=signal.SIGKILL, message=because))
             return
         self._desk.attend(live.peer)
         if pid is not None:
@@ -213,6 +229,7 @@ class Server:
 
     def _asked(self, live: Live, asked: optuna.Trial) -> None:
         live.asked = asked
+        self._numbers[live.trial.number] = asked.number
         live.log = str(self._call.folder / "logs" / f"{asked.number}.log")
         if self.interrupts > 1:
             self._put_back_stopped(live)
@@ -243,13 +260,28 @@ class Server:
         return self._call.folder / "outcomes" / f"{self._call.line}-{number}.json"
 
     def _news(self, descriptor: int) -> None:
-        for event in self._launcher.news(descriptor):
+        try:
+            news = self._launcher.news(descriptor)
+        except LauncherGone:
+            self._replace_launcher(descriptor)
+            return
+        for event in news:
             if isinstance(event, Forked):
                 self._forked(event)
             else:
                 self._ended(event)
         if descriptor not in self._launcher.descriptors():
             self._reactor.forget(descriptor)
+
+    def _replace_launcher(self, descriptor: int) -> None:
+        """What the old one had started died with it, by a kill."""
+        self._reactor.forget(descriptor)
+        self._launcher = self._launcher.replacement()
+        self._board.set(way=self._launcher.way)
+        self._board.warn(f"attempts start by {self._launcher.way} from now on")
+        for live in list(self._lives.values()):
+            if live.runs:
+                self._ended(Ended(live.attempt.id, signal.SIGKILL))
 
     def _forked(self, event: Forked) -> None:
         live = self._lives[event.attempt]

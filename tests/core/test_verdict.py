@@ -293,11 +293,21 @@ def test_words_that_leave_a_question_are_answered_by_the_machine(
     assert judge(evidence, circumstances=around).kind == kind
 
 
-def test_torch_says_when_it_ran_into_its_own_cap() -> None:
-    """The clause "allowed" is in the message only where a cap was set."""
-    capped = TORCH_OOM.replace("is free.", "is free. 4.00 GiB allowed;")
-    assert judge(failed(*TORCH_NAMES, message=capped), circumstances=CARD).own_cap
-    assert not judge(failed(*TORCH_NAMES, message=TORCH_OOM), circumstances=CARD).own_cap
+@pytest.mark.parametrize(
+    ("allowed", "own_cap"),
+    [
+        ("4.00 GiB allowed;", True),  # it held 14.2 and tried 2: more than 4
+        ("15.00 GiB allowed;", True),
+        ("17.50 GiB allowed;", False),  # the card was what ran out
+        ("", False),
+    ],
+)
+def test_torch_ran_into_its_own_cap_if_it_wanted_more_than_allowed(
+    allowed: str, own_cap: bool
+) -> None:
+    """The clause "allowed" alone says only that a cap was set."""
+    message = TORCH_OOM.replace("is free.", f"is free. {allowed}")
+    assert judge(failed(*TORCH_NAMES, message=message), circumstances=CARD).own_cap is own_cap
 
 
 @pytest.mark.parametrize(

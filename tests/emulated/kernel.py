@@ -34,13 +34,22 @@ class Kernel:
         with open(self.folder / "lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             # A process killed half way through has let the lock go, and left its scratch.
-            shutil.rmtree(self.scratch, ignore_errors=True)
-            self.scratch.mkdir()
+            for left in self.scratch.iterdir():
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
             books = json.loads((self.folder / "books.json").read_text())
             books["holders"] = [holder for holder in books["holders"] if is_alive(holder)]
             yield books
-            self.save(books)
-            self._publish(books)
+            self._settle(books)
+
+    def _settle(self, books: Books) -> None:
+        """Save and publish, unless nothing has changed since that was last done to the end."""
+        published = self.folder / "published.json"
+        text = json.dumps(books)
+        if published.exists() and published.read_text() == text:
+            return
+        self.save(books)
+        self._publish(books)
+        self.replace(published, json.dumps(books))
 
     def create(self, books: Books) -> None:
         """Start with these books; the tree is there already."""
@@ -48,7 +57,7 @@ class Kernel:
         self.save(books)
 
     def save(self, books: Books) -> None:
-        self.replace(self.folder / "books.json", json.dumps(books, indent=1))
+        self.replace(self.folder / "books.json", json.dumps(books))
 
     def replace(self, path: Path, text: str) -> None:
         """Make *text* the content of *path* at one moment, if it is not already."""
@@ -130,7 +139,7 @@ def used_bytes(books: Books, card: dict[str, Any]) -> int:
     """What the card's counter says: the desktop's part, strangers and holders."""
     others = [*books["holders"], *books["strangers"].values()]
     held = sum(each["bytes"] for each in others if each["address"] == card["address"])
-    return min(card["base_bytes"] + held, card["total_bytes"])
+    return int(min(card["base_bytes"] + held, card["total_bytes"]))
 
 
 def card_at(books: Books, address: str) -> dict[str, Any]:
@@ -148,4 +157,4 @@ def started_ticks(pid: int) -> int | None:
 
 def is_alive(holder: dict[str, Any]) -> bool:
     """The same process, not a later one with its pid."""
-    return started_ticks(holder["pid"]) == holder["started_ticks"]
+    return bool(started_ticks(holder["pid"]) == holder["started_ticks"])

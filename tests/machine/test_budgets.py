@@ -95,8 +95,16 @@ def test_what_can_run(run: Run) -> None:
         (Run(id="r", device="c"), "there is no device 'c' here; there are: a (a name), b (a name)"),
         (
             Run(id="r", device="a", promise_bytes=16 * GIB),
-            "a trial is to get 16.0 GiB, more than a device can give:"
-            " a has 15.0 GiB (16.0 GiB in all, 1.0 GiB kept free)",
+            "a trial is to get 16.0 GiB, and a has 15.0 GiB to give"
+            " (16.0 GiB in all, 1.0 GiB kept free)",
+        ),
+        (  # the device's own promise does not fit beside the run's reserve
+            Run(id="r", device="a", reserve_bytes=16 * GIB),
+            "a trial is to get 1 B, and a has 0 to give (16.0 GiB in all, 16.0 GiB kept free)",
+        ),
+        (
+            Run(id="r", device="b", promise_bytes=0),
+            "a trial cannot do with 0 of memory",
         ),
     ],
 )

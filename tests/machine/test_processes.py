@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -69,7 +70,8 @@ def first_line(child: subprocess.Popen[str]) -> str:
 
 def test_a_name_with_brackets_and_spaces_does_not_move_the_fields() -> None:
     text = "7 (a) b (c) S 1 7 7 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 12345 1 1"
-    assert processes.parse_stat(text) == processes.Stat(state="S", session=7, started_ticks=12345)
+    found = processes.Stat(state="S", session=7, threads=1, started_ticks=12345)
+    assert processes.parse_stat(text) == found
 
 
 def test_we_are_alive_and_another_start_is_not_us() -> None:
@@ -86,6 +88,26 @@ def test_a_zombie_is_dead(spawn: Spawn) -> None:
     assert found is not None
     assert not processes.is_alive(found)
     assert processes.wait_gone(found, 0.0)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="knows exit(2)'s number there only")
+def test_a_process_whose_first_thread_has_ended_runs_on(spawn: Spawn) -> None:
+    """Its state in /proc is that of a zombie."""
+    child = spawn(
+        "import ctypes, threading, time\n"
+        "def work():\n"
+        "    while open('/proc/self/stat').read().split()[2] != 'Z': time.sleep(0.01)\n"
+        "    print(flush=True)\n"
+        "    time.sleep(60)\n"
+        "threading.Thread(target=work).start()\n"
+        "ctypes.CDLL(None).syscall(60, 0)\n"  # exit(2): of this thread only
+    )
+    first_line(child)
+    found = identity(child)
+    assert processes.is_alive(found)
+    assert not processes.wait_gone(found, 0.0)
+    processes.send(found, signal.SIGKILL)
+    assert processes.wait_gone(found, 10.0)
 
 
 def test_a_pid_written_down_is_not_taken_for_a_later_process() -> None:

@@ -184,7 +184,9 @@ REFUSED = {
     wire.encode(Left(at_s=0.0, run="train-1")): "first message must be Joined",
     wire.encode(Joined(at_s=0.0, run=Run(id="a/b"))): "not the name of a run",
     wire.encode(Joined(at_s=0.0, run=Run(id="a", device="0000:03:00.0"))): "there are: host",
-    wire.encode(Joined(at_s=0.0, run=Run(id="a", promise_bytes=8 * GIB))): "host has 7.0 GiB",
+    wire.encode(
+        Joined(at_s=0.0, run=Run(id="a", promise_bytes=8 * GIB))
+    ): "host has 7.0 GiB to give",
 }
 
 

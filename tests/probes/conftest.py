@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-Result = TypeVar("Result")
-Write = Callable[[dict[str, object]], Path]
+from tests.probes.samples import Write
 
+Result = TypeVar("Result")
 NOBODY = 65534
 
 

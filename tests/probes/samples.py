@@ -1,6 +1,12 @@
-"""Files as an amdgpu driver shows them, written by hand: one discrete card unless told otherwise."""
+"""Files as the kernel shows them, written by hand: one discrete card unless told otherwise."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+#: Write files (path -> content, a newline is added) and get the folder they are in.
+Write = Callable[[dict[str, object]], Path]
 
 GIB = 1 << 30
 

@@ -7,23 +7,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Write
 from hypothesis import given
 from hypothesis import strategies as st
-from samples import (
+
+from probes.amdgpu import AmdGpu, Pool, find, used_of_ram
+from probes.reading import Held, LeftOut
+from tests.probes.samples import (
     ADDRESS,
     DEVICE,
     GIB,
     TOTAL,
     USED,
+    Write,
     card_files,
     meminfo_files,
     node_files,
     process_files,
 )
-
-from probes.amdgpu import AmdGpu, Pool, find, used_of_ram
-from probes.reading import Held, LeftOut
 
 
 def gpus(root: Path, *wanted: str) -> tuple[AmdGpu, ...]:
@@ -240,7 +240,7 @@ def test_a_card_that_rocm_cannot_use_is_left_out_unless_named(write: Write) -> N
 def test_a_card_that_cannot_be_read_is_left_out_even_if_named(
     write: Write, files: dict[str, object], because: str
 ) -> None:
-    root = write({**files, **node_files()})
+    root = write({**node_files(bank=0), **files})
     assert gpus(root, ADDRESS) == ()
     assert because in left_out(root, ADDRESS)[0].because
 
@@ -251,7 +251,7 @@ def test_cards_of_other_makers_are_not_ours(write: Write) -> None:
 
 
 def test_of_a_partitioned_card_the_first_partition_is_used(write: Write) -> None:
-    """CPX: one set of counters for all, so its use counts for the first, whose bank is the limit."""
+    """CPX: one set of counters for all; the first partition's bank is the limit."""
     root = write(
         {
             **card_files(vram=192 * GIB, address="0000:05:00.0"),

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conftest import Write
-from samples import card_files
-
 from probes import drm
+from tests.probes.samples import Write, card_files
 
 
 def test_connectors_render_nodes_and_other_files_are_no_cards(write: Write) -> None:

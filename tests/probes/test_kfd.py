@@ -7,13 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Write
 from hypothesis import given
 from hypothesis import strategies as st
-from samples import node_files, process_files
 
 from probes import kfd
 from probes.reading import Held
+from tests.probes.samples import Write, node_files, process_files
 
 PROC = "class/kfd/kfd/proc"
 

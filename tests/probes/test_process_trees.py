@@ -9,12 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Write
 from hypothesis import given
 from hypothesis import strategies as st
-from samples import process_files
 
 from probes.processes import Kin, members, parse_stat, read_all, read_kin, root_of
+from tests.probes.samples import Write, process_files
 
 
 def kin(pid: int, parent: int, session: int) -> Kin:
@@ -66,7 +65,7 @@ def test_a_process_is_in_one_tree_at_most_whatever_the_table(
 
 @pytest.mark.processes
 def test_a_real_family_with_an_orphan_and_a_corpse() -> None:
-    """The root has a child that lives, one that is a zombie, and a grandchild left by its parent."""
+    """The root has a child, a zombie, and a grandchild whose parent has ended."""
     script = """
 import os, sys, time
 lives = os.fork()

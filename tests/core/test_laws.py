@@ -1,0 +1,229 @@
+"""What must hold whatever happens: random events, also impossible ones, in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scene import (
+    DONE,
+    GIB,
+    KILLED,
+    OOM,
+    OWN_CAP,
+    RAISED,
+    STOPPED,
+    CheckedCore,
+    assert_replays,
+    budget,
+    reading,
+)
+
+from scheduler.core.actions import Settle, Start, Stop
+from scheduler.core.events import (
+    Event,
+    Exited,
+    Found,
+    Joined,
+    Left,
+    Offered,
+    Running,
+    Sampled,
+    Started,
+    Vanished,
+    Withdrawn,
+)
+from scheduler.core.model import Attempt, Process, Run, Trial
+
+DEVICES = ("a", "b")
+RUNS = {
+    "r": Run(id="r"),
+    "s": Run(id="s", device="b", promise_bytes=3 * GIB, max_attempts=2),
+    "t": Run(id="t", reserve_bytes=1 * GIB, contain=False),
+}
+EVIDENCE = (DONE, OOM, OWN_CAP, KILLED, STOPPED, RAISED)
+
+Ask = tuple[str, int, int, int]
+ASKS: st.SearchStrategy[list[Ask]] = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["sample"] * 6
+            + ["offer"] * 4
+            + ["start"] * 4
+            + ["exit"] * 4
+            + ["again", "vanish", "join", "leave", "find", "withdraw", "late"]
+        ),
+        st.integers(0, 3),
+        st.integers(0, 20),
+        st.integers(0, 16),
+    ),
+    max_size=60,
+)
+
+
+class Outside:
+    """Hosts and devices that say anything, in an order of their own."""
+
+    def __init__(self) -> None:
+        self.core = CheckedCore()
+        self.now_s = 100.0
+        self.attempts: dict[str, Attempt] = {}
+        self.again: list[Trial] = []
+        self.handle(Found(at_s=self.now_s, budgets=tuple(budget(key) for key in DEVICES)))
+        for run in RUNS.values():
+            self.handle(Joined(at_s=self.now_s, run=run))
+
+    def handle(self, event: Event) -> None:
+        view = self.core.view()
+        for action in self.core.handle(event):
+            match action:
+                case Start(attempt=attempt):
+                    assert attempt.id not in self.attempts, "an id was used twice"
+                    self.attempts[attempt.id] = attempt
+                case Settle(again=Trial() as again):
+                    assert again.attempts > 0
+                    self.again.append(again)
+                case Stop(attempt=attempt):
+                    assert attempt.id in self.attempts
+        self._admitted(view, event)
+
+    def _admitted(self, before: object, event: Event) -> None:
+        """Promises never exceed what the device has, when one is made."""
+        after = self.core.view()
+        known = {one.attempt.id for device in before.devices for one in device.attempts}
+        for device in after.devices:
+            new = [
+                one.attempt
+                for one in device.attempts
+                if one.attempt.id not in known and one.state == "starting"
+            ]
+            new = [one for one in new if one.started_at_s == event.at_s]
+            if not new:
+                continue
+            assert device.found
+            assert device.used_bytes is not None, "unknown admitted something"
+            runs = {run.run.id: run.run for run in after.runs}
+            reserves = [runs[one.trial.run].reserve_bytes for one in new]
+            reserve = min(2 * GIB if one is None else one for one in reserves)
+            promised = sum(one.attempt.promise_bytes for one in device.attempts)
+            assert promised + (device.strangers_bytes or 0) <= device.total_bytes - reserve
+            if any(one.attempt.alone for one in device.attempts):
+                assert len(device.attempts) == 1, "one that must be alone has company"
+
+    def live(self) -> list[str]:
+        return [one.attempt.id for device in self.core.view().devices for one in device.attempts]
+
+    def events(self, kind: str, which: int, number: int, size: int) -> Iterator[Event]:
+        self.now_s += (0.0, 0.5, 1.0, 40.0)[which]
+        run = list(RUNS)[which % 3]
+        live, all_of_them = self.live(), list(self.attempts)
+        attempt = live[number % len(live)] if live else "r/0.1"
+        late = all_of_them[number % len(all_of_them)] if all_of_them else "r/0.1"
+        match kind:
+            case "sample":
+                yield self.sampled(which, number, size)
+            case "offer":
+                want = None if size < 8 else size * GIB
+                yield Offered(at_s=self.now_s, trial=Trial(run=run, number=number, want_bytes=want))
+            case "start":
+                yield self.started(attempt)
+            case "exit":
+                yield Exited(
+                    at_s=self.now_s, attempt=attempt, evidence=EVIDENCE[number % len(EVIDENCE)]
+                )
+            case "late":
+                yield self.started(late)
+                yield Exited(at_s=self.now_s, attempt=late, evidence=DONE)
+            case "again" if self.again:
+                yield Offered(at_s=self.now_s, trial=self.again.pop(number % len(self.again)))
+            case "vanish":
+                yield Vanished(at_s=self.now_s, attempt=attempt)
+            case "join":
+                running = tuple(
+                    Running(
+                        attempt=self.attempts[one],
+                        process=None if size % 2 else Process(pid=hash_of(one), started_ticks=1),
+                    )
+                    for one in all_of_them
+                    if self.attempts[one].trial.run == run and one in live
+                )
+                yield Joined(at_s=self.now_s, run=RUNS[run], running=running[: size % 3])
+            case "leave":
+                yield Left(at_s=self.now_s, run=run)
+            case "find":
+                found = DEVICES[: 1 + number % 2]
+                yield Found(at_s=self.now_s, budgets=tuple(budget(key) for key in found))
+            case "withdraw":
+                yield Withdrawn(at_s=self.now_s, run=run, trial=number)
+
+    def started(self, attempt: str) -> Event:
+        process = Process(pid=hash_of(attempt), started_ticks=1)
+        return Started(at_s=self.now_s, attempt=attempt, process=process)
+
+    def sampled(self, which: int, number: int, size: int) -> Event:
+        """Each attempt holds some of its promise, or more; strangers some; or nothing is said."""
+        readings = []
+        for place, key in enumerate(DEVICES):
+            if (which + place) % 7 == 3:
+                readings.append(reading(None, key=key))
+                continue
+            held: dict[int, int | None] = {}
+            for device in self.core.view().devices:
+                for one in device.attempts if device.budget.device.key == key else ():
+                    if one.process is not None:
+                        held[one.process.pid] = one.attempt.promise_bytes * (number % 6) // 4
+            used = min(16 * GIB, sum(size or 0 for size in held.values()) + size * GIB // 2)
+            readings.append(reading(used, None if number == 13 else held, key=key))
+        return Sampled(at_s=self.now_s, readings=tuple(readings[: 1 + (number != 7)]))
+
+
+def hash_of(attempt: str) -> int:
+    """A pid; the same in each process, which hash() is not."""
+    return 1000 + sum((place + 1) * ord(letter) for place, letter in enumerate(attempt))
+
+
+@settings(max_examples=150, deadline=None)
+@given(ASKS)
+def test_whatever_happens_the_invariants_hold_and_the_journal_replays(asks):
+    outside = Outside()
+    for ask in asks:
+        for event in outside.events(*ask):
+            outside.handle(event)
+    assert_replays(outside.core)
+
+
+@settings(max_examples=50, deadline=None)
+@given(ASKS)
+def test_an_unknown_device_never_admits(asks):
+    outside = Outside()
+    for ask in asks:
+        for event in outside.events(*ask):
+            if isinstance(event, Sampled):
+                event = Sampled(
+                    at_s=event.at_s, readings=tuple(reading(None, key=key) for key in DEVICES)
+                )
+            outside.handle(event)
+    assert not outside.attempts
+
+
+@settings(max_examples=50, deadline=None)
+@given(ASKS)
+def test_once_the_devices_are_free_whatever_still_waits_and_fits_starts(asks):
+    """No memory lies idle for ever because of what has been."""
+    outside = Outside()
+    for ask in asks:
+        for event in outside.events(*ask):
+            outside.handle(event)
+    outside.handle(
+        Found(at_s=outside.now_s, budgets=tuple(budget(key) for key in DEVICES))
+    )
+    outside.handle(Joined(at_s=outside.now_s, run=RUNS["r"]))
+    for attempt in outside.live():
+        outside.handle(Vanished(at_s=outside.now_s, attempt=attempt))
+    for _ in range(3):
+        outside.now_s += 40
+        free = tuple(reading(0, key=key) for key in DEVICES)
+        outside.handle(Sampled(at_s=outside.now_s, readings=free))
+    outside.handle(Offered(at_s=outside.now_s, trial=Trial(run="r", number=99)))
+    assert any(attempt.startswith("r/99.") for attempt in outside.attempts)

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import msgspec
+from scene import CARD, GIB, budget, reading, trial
+
+from scheduler.core.ledger import Claim, balance
+from scheduler.core.model import Budget, Run
+from scheduler.core.policy import (
+    Place,
+    Queue,
+    Room,
+    Waiting,
+    could_run,
+    next_start,
+    place,
+)
+
+
+def room(
+    here: Budget | None = None, used: int | None = 0, promises: tuple[int, ...] = (), **more: object
+) -> Room:
+    here = here or budget()
+    said = reading(used, key=here.device.key, total=here.device.total_bytes)
+    fields = {
+        "problem": said.problem,
+        "attempts": len(promises),
+        "empty": not promises,
+        "alone": False,
+        "at_most": None,
+        "rests": False,
+        **more,
+    }
+    claims = [Claim(promise, 0) for promise in promises]
+    return Room(budget=here, account=balance(said, claims, baseline_bytes=None), **fields)
+
+
+def queue(*trials, run: Run = Run(id="r"), active: int = 0, most: int | None = 14 * GIB) -> Queue:  # noqa: B008 - frozen
+    waiting = [Waiting(trial=one, since_s=0.0) for one in trials]
+    return Queue(run=run, active=active, most_bytes=most, waiting=waiting)
+
+
+def answer(one, *rooms: Room, **more: object):
+    return place(one, queue(one, **more), rooms)
+
+
+def why(one, *rooms: Room, **more: object) -> str:
+    return answer(one, *rooms, **more).why
+
+
+def test_the_promise_is_the_trials_own_want_else_its_runs_else_the_devices():
+    run = Run(id="r", promise_bytes=3 * GIB)
+    assert answer(trial(), room()).promise_bytes == 6 * GIB
+    assert answer(trial(), room(), run=run).promise_bytes == 3 * GIB
+    assert answer(trial(want_bytes=GIB), room(), run=run).promise_bytes == GIB
+
+
+def test_the_device_with_the_most_headroom_is_taken():
+    rooms = room(budget("a"), 4 * GIB), room(budget("b"), 1 * GIB), room(budget("c"), 2 * GIB)
+    assert answer(trial(), *rooms).room.key == "b"
+    assert answer(trial(), *rooms, run=Run(id="r", device="a")).room.key == "a"
+
+
+def test_a_promise_fits_to_the_last_byte_and_no_further():
+    assert isinstance(answer(trial(), room(used=8 * GIB)), Place)
+    assert why(trial(), room(used=8 * GIB + 1)) == "memory"
+
+
+def test_a_runs_own_reserve_is_the_one_that_counts_for_it():
+    run = Run(id="r", reserve_bytes=1 * GIB)
+    assert isinstance(answer(trial(), room(used=9 * GIB), run=run), Place)
+
+
+def test_unknown_admits_nothing():
+    assert why(trial(), room(used=None)) == "silent"
+    assert why(trial(alone=True), room(used=None)) == "silent"
+    assert next_start([queue(trial())], [room(used=None)]) is None
+
+
+def test_why_a_device_refuses():
+    assert why(trial(), room(promises=(GIB,), at_most=1)) == "limit"
+    assert why(trial(), room(budget(max_attempts=1), promises=(GIB,))) == "limit"
+    assert why(trial(), room(rests=True)) == "resting"
+    assert why(trial(), room(alone=True, promises=(GIB,))) == "alone"
+    assert why(trial(), room(drained_for=("r", 9))) == "drained"
+    assert why(trial(want_bytes=15 * GIB), room()) == "too_big"
+    assert why(trial(alone=True), room(promises=(GIB,))) == "neighbours"
+    assert why(trial(), room(), run=Run(id="r", max_attempts=2), active=2) == "own_limit"
+    assert why(trial(), room(), run=Run(id="r", device="b")) == "no_device"
+    assert why(trial()) == "no_device"
+
+
+def test_the_most_hopeful_of_several_refusals_is_told():
+    full, silent = room(budget("a"), 12 * GIB), room(budget("b"), None)
+    assert why(trial(), silent, full) == "memory"
+    small = room(budget("c", total=4 * GIB))
+    assert why(trial(), small, silent) == "silent"
+    assert why(trial(), small) == "too_big"
+
+
+def test_a_trial_that_must_be_alone_gets_all_that_is_left_of_an_empty_device():
+    given = answer(trial(alone=True, want_bytes=6 * GIB), room(used=1 * GIB))
+    assert (given.promise_bytes, given.alone) == (13 * GIB, True)
+
+
+def test_alone_waits_until_there_is_no_less_than_it_failed_with():
+    failed = trial(alone=True, want_bytes=6 * GIB)
+    assert why(failed, room(used=9 * GIB)) == "memory"
+    assert isinstance(answer(failed, room(used=8 * GIB)), Place)
+
+
+def test_alone_takes_nearly_all_there_ever_is_where_it_failed_with_more():
+    failed = trial(alone=True, want_bytes=13 * GIB)
+    assert isinstance(answer(failed, room(used=4 * GIB), most=10 * GIB), Place)
+    assert why(failed, room(used=6 * GIB), most=10 * GIB) == "memory"
+
+
+def test_a_want_that_nobody_can_promise_goes_alone_if_it_was_learned():
+    learned = trial(want_bytes=14 * GIB, attempts=1)
+    assert answer(learned, room(used=1 * GIB), most=13 * GIB).alone
+    assert why(trial(want_bytes=14 * GIB), room(used=1 * GIB), most=13 * GIB) == "memory"
+
+
+def test_a_trial_that_fits_starts_though_the_one_before_it_does_not():
+    waiting = queue(trial(0, want_bytes=9 * GIB), trial(1, want_bytes=2 * GIB))
+    found = next_start([waiting], [room(used=10 * GIB)])
+    assert found.trial.number == 1
+
+
+def test_the_first_of_those_that_fit_starts():
+    found = next_start([queue(trial(0), trial(1))], [room()])
+    assert found.trial.number == 0
+
+
+def test_queues_are_asked_in_the_order_given():
+    queues = [queue(trial(run="b"), run=Run(id="b")), queue(trial(run="a"), run=Run(id="a"))]
+    assert next_start(queues, [room()]).trial.run == "b"
+
+
+def test_a_drained_device_takes_the_one_it_is_drained_for_though_others_want_the_same():
+    small, big = trial(0, want_bytes=4 * GIB), trial(1, want_bytes=4 * GIB)
+    waiting = queue(small, big)
+    waiting = msgspec.structs.replace(
+        waiting,
+        waiting=[waiting.waiting[0], msgspec.structs.replace(waiting.waiting[1], overtaken=8)],
+    )
+    found = next_start([waiting], [room(drained_for=("r", 1))])
+    assert found.trial.number == 1
+
+
+def test_could_run_is_about_the_device_without_us():
+    full = room(used=2 * GIB, promises=(6 * GIB, 6 * GIB))
+    assert could_run(trial(), Run(id="r"), full, 14 * GIB)
+    assert not could_run(trial(want_bytes=13 * GIB), Run(id="r"), full, 14 * GIB)
+    assert not could_run(trial(), Run(id="r", device="other"), full, 14 * GIB)
+    assert not could_run(trial(), Run(id="r"), room(used=None), None)
+    assert could_run(trial(alone=True), Run(id="r"), full, 12 * GIB)
+    assert full.key == CARD

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+from scene import CARD, GIB, trial
+
+from scheduler.core.model import Attempt, Trial, Verdict
+from scheduler.core.retry import Ending, changes, follow, number_of
+
+OOM = Verdict(kind="device_oom", because="out of memory")
+CAPPED = Verdict(kind="device_oom", because="out of memory", own_cap=True)
+STOPPED = Verdict(kind="stopped", because="others need it")
+
+
+def ending(
+    verdict: Verdict = OOM,
+    *,
+    of: Trial | None = None,
+    promise: int = 6 * GIB,
+    alone: bool = False,
+    attempt_number: int = 1,
+    **more: object,
+) -> Ending:
+    of = of or trial()
+    attempt = Attempt(
+        id=f"r/0.{attempt_number}",
+        trial=of,
+        device=CARD,
+        promise_bytes=promise,
+        cap_bytes=promise,
+        started_at_s=0.0,
+        alone=alone,
+    )
+    fields = {
+        "peak_bytes": 4 * GIB,
+        "company": 1,
+        "strangers_grew": False,
+        "stopped": None,
+        "most_bytes": 14 * GIB,
+        **more,
+    }
+    return Ending(attempt=attempt, verdict=verdict, **fields)
+
+
+def what_follows(*args, **kwargs):
+    sequel = follow(ending(*args, **kwargs))
+    return sequel.rung, sequel.settlement, sequel.again
+
+
+@pytest.mark.parametrize("kind", ["finished", "configuration", "user_error"])
+def test_what_the_attempt_did_itself_is_done(kind):
+    assert what_follows(Verdict(kind=kind, because="")) == ("done", "done", None)
+
+
+def test_one_that_made_way_comes_back_with_room_for_what_it_held():
+    rung, settlement, again = what_follows(STOPPED, stopped="strangers")
+    assert (rung, settlement) == ("stopped", "again")
+    assert again == trial(want_bytes=6 * GIB, attempts=1)
+    *_, again = what_follows(STOPPED, stopped="strangers", peak_bytes=7 * GIB)
+    assert again.want_bytes == 7 * GIB
+
+
+def test_one_that_made_way_alone_comes_back_alone_with_the_same_want():
+    of = trial(alone=True, want_bytes=5 * GIB, attempts=2)
+    *_, again = what_follows(
+        STOPPED, of=of, promise=13 * GIB, alone=True, stopped="strangers", attempt_number=3
+    )
+    assert again == trial(alone=True, want_bytes=5 * GIB, attempts=3)
+
+
+@pytest.mark.parametrize("kind", ["unknown_kill", "gpu_fault"])
+def test_a_kill_that_nobody_can_explain_is_tried_twice_more(kind):
+    verdict = Verdict(kind=kind, because="signal 9")
+    outcomes = [what_follows(verdict, of=trial(unexplained=n))[:2] for n in range(3)]
+    assert outcomes == [("unexplained", "again")] * 2 + [("failed", "failed")]
+
+
+def test_an_overrun_comes_back_with_half_as_much_again_or_more_than_its_peak():
+    rung, _, again = what_follows(CAPPED, company=3)
+    assert (rung, again) == ("overrun", trial(want_bytes=9 * GIB, overruns=1, attempts=1))
+    *_, again = what_follows(OOM, peak_bytes=8 * GIB, company=3)
+    assert again == trial(want_bytes=10 * GIB, overruns=1, attempts=1)
+
+
+def test_one_that_was_stopped_for_its_broken_promise_is_an_overrun():
+    rung, _, again = what_follows(STOPPED, stopped="overrun", peak_bytes=8 * GIB)
+    assert (rung, again.want_bytes) == ("overrun", 10 * GIB)
+
+
+def test_an_overrun_that_nobody_can_promise_more_goes_alone():
+    rung, _, again = what_follows(CAPPED, promise=10 * GIB)
+    assert (rung, again.alone, again.want_bytes) == ("overrun", True, 10 * GIB)
+
+
+def test_the_second_overrun_goes_alone():
+    *_, again = what_follows(CAPPED, of=trial(overruns=1))
+    assert again == trial(want_bytes=6 * GIB, overruns=2, alone=True, attempts=1)
+
+
+def test_contention_comes_back_with_the_same_or_room_for_its_peak():
+    rung, _, again = what_follows(OOM, company=2)
+    assert (rung, again) == ("contention", trial(want_bytes=6 * GIB, contentions=1, attempts=1))
+    *_, again = what_follows(OOM, company=2, peak_bytes=6 * GIB)
+    assert again.want_bytes == int(7.5 * GIB)
+
+
+def test_strangers_that_grew_are_company_too():
+    assert what_follows(OOM, strangers_grew=True)[0] == "contention"
+    assert what_follows(STOPPED, stopped="unclear")[0] == "contention"
+
+
+def test_the_second_contention_goes_alone():
+    *_, again = what_follows(OOM, of=trial(contentions=1), company=2)
+    assert again == trial(want_bytes=6 * GIB, contentions=2, alone=True, attempts=1)
+
+
+def test_without_a_cap_and_without_company_the_next_is_alone():
+    rung, _, again = what_follows(OOM)
+    assert (rung, again) == ("alone", trial(want_bytes=6 * GIB, alone=True, attempts=1))
+
+
+def test_alone_with_nearly_all_there_is_is_capacity():
+    of = trial(alone=True)
+    assert what_follows(OOM, of=of, alone=True, promise=13 * GIB) == ("capacity", "capacity", None)
+    assert what_follows(
+        STOPPED, of=of, alone=True, promise=13 * GIB, peak_bytes=14 * GIB, stopped="overrun"
+    ) == ("capacity", "capacity", None)
+
+
+def test_alone_with_much_less_than_there_is_tries_again_with_more():
+    of = trial(alone=True, want_bytes=6 * GIB)
+    rung, _, again = what_follows(OOM, of=of, alone=True, promise=8 * GIB)
+    assert (rung, again.want_bytes, again.alone) == ("more_room", 10 * GIB, True)
+
+
+def test_alone_and_squeezed_by_strangers_is_tried_five_times():
+    def rung(contentions: int, **more: object) -> str:
+        of = trial(alone=True, contentions=contentions)
+        return what_follows(
+            OOM, of=of, alone=True, promise=13 * GIB, strangers_grew=True, **more
+        )[0]
+
+    assert [rung(n) for n in (0, 4, 5)] == ["squeezed", "squeezed", "capacity"]
+    assert rung(0, peak_bytes=14 * GIB) == "capacity"
+
+
+def test_every_ladder_ends():
+    """Whatever the memory verdict, a trial of its own ends after a bounded number of attempts."""
+    for company in (1, 2):
+        for verdict in (OOM, CAPPED):
+            of, tries, promise, alone = trial(), 0, 6 * GIB, False
+            while True:
+                tries += 1
+                sequel = follow(
+                    ending(verdict, of=of, company=company, promise=promise, alone=alone)
+                )
+                if sequel.again is None:
+                    break
+                of, alone = sequel.again, sequel.again.alone
+                promise = 14 * GIB if alone else of.want_bytes
+                assert tries < 10
+            assert sequel.settlement == "capacity"
+
+
+def test_what_is_written_down():
+    def written(*args, **kwargs):
+        end = ending(*args, **kwargs)
+        return [(c.what, c.before, c.after) for c in changes(end, follow(end), at_s=1.0)]
+
+    assert written(CAPPED) == [("promise", "6.0 GiB", "9.0 GiB")]
+    assert written(OOM) == [("alone", "6.0 GiB, with neighbours", "all that is left, alone")]
+    assert written(OOM, of=trial(alone=True), alone=True, promise=13 * GIB) == [
+        ("capacity", "13.0 GiB, alone", "does not fit, told to the sampler")
+    ]
+    assert written(OOM, company=2) == []
+    assert written(OOM, company=2, peak_bytes=6 * GIB) == [("promise", "6.0 GiB", "7.5 GiB")]
+    assert written(STOPPED, stopped="strangers") == []
+
+
+def test_attempts_are_counted_on_from_the_id():
+    *_, again = what_follows(OOM, attempt_number=7)
+    assert again.attempts == 7
+    assert (number_of("a.b/3.12"), number_of("a"), number_of("")) == (12, 0, 0)
+
+
+def test_follow_leaves_the_trial_as_it_was():
+    end = ending(OOM)
+    before = msgspec.json.encode(end)
+    follow(end)
+    assert msgspec.json.encode(end) == before

@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from probes.reading import Device, Held, Reading
+from scheduler.core.actions import Action, Note, Settle, Start
+from scheduler.core.core import Core
+from scheduler.core.events import Event, Exited, Sampled
+from scheduler.core.model import Budget, Evidence, Run, Trial
+from scheduler.loop import run
+from scheduler.simulate import Card, Script, SimulatedWorld
+
+GIB = 1 << 30
+
+
+class Tape(Core):
+    """A core that checks itself, and keeps what it took and said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[Event] = []
+        self.said: list[Action] = []
+
+    def append(self, event: Event) -> None:
+        self.events.append(event)
+
+    def handle(self, event: Event) -> tuple[Action, ...]:
+        actions = super().handle(event)
+        self.check()
+        self.said += actions
+        return actions
+
+    def changes(self) -> Counter[str]:
+        return Counter(said.change.what for said in self.said if isinstance(said, Note))
+
+
+def card(key: str = "0000:03:00.0", total: int = 16, reserve: int = 2, **more: object) -> Card:
+    kind = more.pop("kind", "amd")
+    device = Device(
+        key=key, kind=kind, name=key, total_bytes=total * GIB, source="simulated", because=""
+    )
+    budget = Budget(
+        device=device, reserve_bytes=reserve * GIB, promise_bytes=6 * GIB, max_attempts=None
+    )
+    return Card(budget=budget, **more)
+
+
+def script(peak: float, run_s: float = 100, ramp_s: float = 20, **more: object) -> Script:
+    return Script(peak_bytes=int(peak * GIB), ramp_s=ramp_s, run_s=run_s, **more)
+
+
+def play(
+    *scripts: Script, cards: tuple[Card, ...] = (), runs: tuple[Run, ...] = (Run(id="r"),), **more
+) -> tuple[SimulatedWorld, Tape]:
+    """All scripts offered at once, dealt to the runs in turn."""
+    trials = [
+        (Trial(run=runs[number % len(runs)].id, number=number), one)
+        for number, one in enumerate(scripts)
+    ]
+    world = SimulatedWorld(cards=cards or (card(),), runs=runs, trials=trials, **more)
+    tape = Tape()
+    run(tape, world, tape)
+    return world, tape
+
+
+def settlements(tape: Tape) -> list[str]:
+    return [said.settlement for said in tape.said if isinstance(said, Settle)]
+
+
+def test_two_of_six_run_side_by_side_on_sixteen():
+    world, tape = play(script(6), script(6), script(6), script(6))
+    assert set(world.ended.values()) == {"done"}
+    assert world.attempts == 4
+    assert world.now_s == pytest.approx(200, abs=5)
+    assert tape.changes() == {}
+
+
+def test_a_cap_that_is_hit_is_an_overrun_and_comes_back_larger():
+    world, tape = play(script(8))
+    assert settlements(tape) == ["again", "done"]
+    promises = [said.attempt.promise_bytes for said in tape.said if isinstance(said, Start)]
+    assert promises == [6 * GIB, 9 * GIB]
+    assert tape.changes() == {"promise": 1}
+
+
+def test_a_trial_larger_than_the_card_ends_as_capacity_and_the_others_go_on():
+    world, tape = play(script(20), script(3), script(3))
+    assert Counter(world.ended.values()) == {"done": 2, "capacity": 1}
+    assert settlements(tape).count("again") == 2
+
+
+def test_uncapped_trials_that_overflow_the_card_are_contention():
+    world, tape = play(*[script(7.9)] * 6, runs=(Run(id="r", contain=False),), period_s=5.0)
+    assert set(world.ended.values()) == {"done"}
+
+
+def test_an_overflow_takes_the_one_that_grew():
+    world, tape = play(
+        script(15.5, ramp_s=50),
+        script(5.9, ramp_s=1),
+        runs=(Run(id="r", contain=False),),
+        cards=(card(reserve=0),),
+    )
+    exits = [event for event in tape.events if isinstance(event, Exited)]
+    assert exits[0].attempt == "r/0.1"
+    assert set(world.ended.values()) == {"done"}
+
+
+def test_strangers_that_come_get_their_memory_and_the_trials_end_when_they_have_gone():
+    guests = card(strangers=((0, 1 * GIB), (50, 11 * GIB), (600, 1 * GIB)))
+    world, tape = play(*[script(6, run_s=200)] * 4, cards=(guests,))
+    assert set(world.ended.values()) == {"done"}
+    assert tape.changes()["stopped"] >= 1
+    for event in tape.events:
+        if isinstance(event, Sampled) and 70 < event.at_s < 600:
+            assert event.readings[0].used_bytes <= 14 * GIB
+    begun = [said.attempt.started_at_s for said in tape.said if isinstance(said, Start)]
+    assert not [at_s for at_s in begun if 50 < at_s < 600]
+
+
+def test_nothing_starts_while_a_card_is_silent():
+    dumb = card(silent=((30, 300),))
+    world, tape = play(*[script(6, run_s=60)] * 4, cards=(dumb,))
+    begun = [said.attempt.started_at_s for said in tape.said if isinstance(said, Start)]
+    assert not [at_s for at_s in begun if 30 <= at_s < 300]
+    assert set(world.ended.values()) == {"done"}
+
+
+@pytest.mark.parametrize("contain", [True, False])
+def test_a_card_that_cannot_tell_processes_apart_is_used_all_the_same(contain):
+    world, _ = play(
+        *[script(5.5)] * 4,
+        script(20),
+        cards=(card(can_tell=False, strangers=((0, GIB),)),),
+        runs=(Run(id="r", contain=contain),),
+    )
+    assert Counter(world.ended.values()) == {"done": 4, "capacity": 1}
+
+
+def test_host_ram_is_a_device_like_any_other():
+    world, _ = play(script(3), script(20), script(8), cards=(card("host", kind="host"),))
+    assert Counter(world.ended.values()) == {"done": 2, "capacity": 1}
+
+
+def test_the_larger_card_is_tried_before_a_trial_is_given_up():
+    world, _ = play(script(18), *[script(2)] * 5, cards=(card("a"), card("b", total=24)))
+    assert set(world.ended.values()) == {"done"}
+
+
+def test_the_users_own_errors_are_final():
+    raised = Evidence(outcome="failed", exit_code=1, exception=("ValueError",), message="no")
+    world, _ = play(script(2, evidence=raised), script(2))
+    assert set(world.ended.values()) == {"done"}
+    assert world.attempts == 2
+
+
+def test_a_kill_that_nobody_explains_is_tried_twice_more():
+    world, _ = play(script(2, evidence=Evidence(signal=9)))
+    assert world.ended == {("r", 0): "failed"}
+    assert world.attempts == 3
+
+
+def test_the_same_world_gives_the_same_events():
+    scripts = [script(1 + n % 9, run_s=50 + n) for n in range(30)]
+    (_, first), (_, second) = play(*scripts), play(*scripts)
+    assert first.events == second.events
+    assert first.said == second.said
+
+
+scripts = st.builds(
+    Script,
+    peak_bytes=st.integers(1, 20 * GIB),
+    ramp_s=st.floats(0, 100),
+    run_s=st.floats(0.1, 300),
+    evidence=st.sampled_from(
+        [Evidence(outcome="complete", exit_code=0)] * 8
+        + [Evidence(signal=9), Evidence(signal=11), Evidence(exit_code=1)]
+    ),
+)
+sizes = st.integers(0, 14).map(lambda size: size * GIB)
+strangers = st.lists(st.tuples(st.floats(0, 500), sizes), max_size=4).map(
+    lambda steps: (*sorted(steps), (600.0, GIB))
+)
+cards = st.builds(
+    card,
+    total=st.sampled_from([8, 16, 24]),
+    strangers=strangers,
+    silent=st.lists(st.floats(0, 500).map(lambda at_s: (at_s, at_s + 20)), max_size=2).map(tuple),
+    can_tell=st.booleans(),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(scripts, min_size=1, max_size=12),
+    st.lists(cards, min_size=1, max_size=3),
+    st.booleans(),
+    st.sampled_from([1.0, 5.0]),
+)
+def test_every_trial_ends_in_one_outcome_and_the_journal_replays(scripts, cards, contain, period_s):
+    named = tuple(
+        msgspec.structs.replace(
+            one,
+            budget=msgspec.structs.replace(
+                one.budget, device=msgspec.structs.replace(one.budget.device, key=f"card{number}")
+            ),
+        )
+        for number, one in enumerate(cards)
+    )
+    runs = (Run(id="r", contain=contain), Run(id="s", contain=contain, max_attempts=1))
+    world, tape = play(*scripts, cards=named, runs=runs, period_s=period_s, until_s=5e5)
+    assert len(world.ended) == len(scripts), tape.view()
+    again = Core()
+    lines = [msgspec.json.encode(event) for event in tape.events]
+    said = [a for line in lines for a in again.handle(msgspec.json.decode(line, type=Event))]
+    assert said == tape.said
+
+
+class Quiet(Core):
+    """As fast as the core is."""
+
+    def append(self, event: Event) -> None:
+        pass
+
+
+def test_five_thousand_trials_take_seconds():
+    """About 6 s on two cores of 2026; the limit leaves room for a busy machine."""
+    rng = random.Random(1)
+    trials = [
+        (
+            Trial(run="r", number=number),
+            script(rng.uniform(1, 10), run_s=rng.uniform(60, 600), ramp_s=rng.uniform(5, 60)),
+        )
+        for number in range(5000)
+    ]
+    world = SimulatedWorld(
+        cards=(card(total=24),), runs=(Run(id="r"),), trials=trials, period_s=10.0
+    )
+    core = Quiet()
+    began_s = time.process_time()
+    run(core, world, core)
+    assert time.process_time() - began_s < 20
+    assert Counter(world.ended.values()) == {"done": 5000}
+
+
+def test_a_poll_of_eight_cards_with_sixteen_attempts_takes_far_less_than_a_millisecond():
+    many = [card(f"card{number}", total=13) for number in range(8)]
+    trials = [(Trial(run="r", number=number), script(5, run_s=1e6)) for number in range(20)]
+    core = Quiet()
+    world = SimulatedWorld(
+        cards=many, runs=(Run(id="r", promise_bytes=5 * GIB),), trials=trials, until_s=30.0
+    )
+    run(core, world, core)
+    view = core.view()
+    attempts = {device.budget.device.key: device.attempts for device in view.devices}
+    assert sum(map(len, attempts.values())) == 16
+    readings = tuple(
+        Reading(
+            device=key,
+            total_bytes=13 * GIB,
+            used_bytes=10 * GIB,
+            held=tuple(Held(pid=one.process.pid, held_bytes=5 * GIB - 1) for one in there),
+        )
+        for key, there in attempts.items()
+    )
+    costs_s = []
+    for number in range(200):
+        event = Sampled(at_s=100.0 + number, readings=readings)
+        began_s = time.perf_counter()
+        core.handle(event)
+        costs_s.append(time.perf_counter() - began_s)
+    assert sorted(costs_s)[100] < 1e-3, f"median {sorted(costs_s)[100] * 1e6:.0f} us"
