@@ -88,14 +88,14 @@ train = train_torch if HAS_TORCH else train_sklearn
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--trials", type=int, default=12)
     asked = parser.parse_args()
     data = load()
 
     def objective(trial: optuna.Trial) -> float:
         params = {
-            "width": trial.suggest_int("width", 8, 48, step=8),
+            "width": trial.suggest_int("width", 8, 32, step=8),
             "batch": trial.suggest_categorical("batch", [16, 32, 64]),
             "rate": trial.suggest_float("rate", 1e-4, 0.3, log=True),
             "dropout": trial.suggest_float("dropout", 0.0, 0.5),

@@ -209,10 +209,11 @@ def _refused(kind: str, cap: int | None) -> Evidence:
     """What an attempt leaves behind that was refused memory, by its cap or for want of it."""
     if kind == "host":
         return Evidence(outcome="failed", exit_code=1, exception=("MemoryError", "Exception"))
-    allowed = "" if cap is None else f" {cap / (1 << 30):.2f} GiB allowed;"
+    size = "" if cap is None else f"{cap / (1 << 30):.2f} GiB"
+    cause = f" {size} allowed; {size} is allocated by PyTorch." if size else ""
     return Evidence(
         outcome="failed",
         exit_code=1,
         exception=("torch.OutOfMemoryError", "RuntimeError", "Exception"),
-        message=f"HIP out of memory. Tried to allocate 256.00 MiB.{allowed}",
+        message=f"HIP out of memory. Tried to allocate 256.00 MiB.{cause}",
     )

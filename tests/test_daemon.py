@@ -11,12 +11,13 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from script_runs import wait_for
 
 from scheduler import daemon, wire
 from scheduler.core.actions import Hold, Note, Settle, Start
@@ -35,15 +36,6 @@ pytestmark = pytest.mark.processes
 
 MIB = 1 << 20
 T = TypeVar("T")
-
-
-def wait_for(condition: Callable[[], T], what: str, timeout_s: float = 25.0) -> T:
-    deadline_s = time.monotonic() + timeout_s
-    while not (value := condition()):
-        if time.monotonic() > deadline_s:
-            pytest.fail(f"waited {timeout_s:.0f} s in vain for {what}; last seen: {value!r}")
-        time.sleep(0.02)
-    return value
 
 
 @pytest.fixture
@@ -241,6 +233,19 @@ def test_it_leaves_when_the_last_host_has(state: StateFolder, host: Host) -> Non
     assert left == ["journal.old.jsonl", "runs", "supervisor.lock", "supervisor.log"]
 
 
+def test_it_leaves_as_well_where_a_host_leaves_attempts_behind(
+    state: StateFolder, host: Host
+) -> None:
+    """The host lives on, but has said that it leaves: nobody will tell how they ended."""
+    supervisor = started(state)
+    host.join()
+    running = host.run_attempt()
+    host.say(Left(at_s=0.0, run="train-1"))
+    assert running.process is not None
+    assert processes.wait_gone(running.process, 12.0)
+    assert processes.wait_gone(supervisor, 10.0)
+
+
 def test_asked_to_end_it_leaves_hosts_and_attempts_alone(state: StateFolder, host: Host) -> None:
     supervisor = started(state)
     host.join()
@@ -277,7 +282,7 @@ def test_an_attempt_that_outlives_its_host_is_ended_and_then_it_leaves(state: St
     supervisor = started(state)
     script = f"""
 import sys, time
-sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+sys.path[:0] = {[str(path) for path in Path(__file__).parents[:2]]!r}
 from scheduler.machine.state import find
 from tests.test_daemon import Host
 host = Host(find())
@@ -351,6 +356,10 @@ def test_on_a_full_disk_nothing_new_starts_and_what_ends_is_settled(
     host.offer(1)
     assert "journal cannot be written" in host.hear_any(Hold).because
     assert host.finish(running).settlement == "done"
+    polled_s = time.monotonic() + 2.5  # polls go on, and are not believed
+    while time.monotonic() < polled_s:
+        assert device(state).headroom_bytes is None
+        time.sleep(0.1)
     resource.prlimit(supervisor.pid, resource.RLIMIT_FSIZE, (no_limit, no_limit))
     assert host.hear_any(Start).attempt.trial.number == 1
     assert status(state).supervisor.problem is None

@@ -83,7 +83,7 @@ def test_two_of_six_run_side_by_side_on_sixteen():
 
 
 def test_a_cap_that_is_hit_is_an_overrun_and_comes_back_larger():
-    world, tape = play(script(8))
+    _, tape = play(script(8))
     assert settlements(tape) == ["again", "done"]
     promises = [said.attempt.promise_bytes for said in tape.said if isinstance(said, Start)]
     assert promises == [6 * GIB, 9 * GIB]
@@ -96,9 +96,10 @@ def test_a_trial_larger_than_the_card_ends_as_capacity_and_the_others_go_on():
     assert settlements(tape).count("again") == 2
 
 
-def test_uncapped_trials_that_overflow_the_card_are_contention():
+def test_uncapped_trials_that_outgrow_their_promises_come_back_and_end():
     world, tape = play(*[script(7.9)] * 6, runs=(Run(id="r", contain=False),), period_s=5.0)
     assert set(world.ended.values()) == {"done"}
+    assert tape.changes()["promise"] > 0
 
 
 def test_an_overflow_takes_the_one_that_grew():
@@ -114,7 +115,7 @@ def test_an_overflow_takes_the_one_that_grew():
 
 
 def test_strangers_that_come_get_their_memory_and_the_trials_end_when_they_have_gone():
-    guests = card(strangers=((0, 1 * GIB), (50, 11 * GIB), (600, 1 * GIB)))
+    guests = card(strangers=((0, 1 * GIB), (50, 4 * GIB), (60, 11 * GIB), (600, 1 * GIB)))
     world, tape = play(*[script(6, run_s=200)] * 4, cards=(guests,))
     assert set(world.ended.values()) == {"done"}
     assert tape.changes()["stopped"] >= 1
@@ -161,10 +162,11 @@ def test_the_users_own_errors_are_final():
     assert world.attempts == 2
 
 
-def test_a_kill_that_nobody_explains_is_tried_twice_more():
-    world, _ = play(script(2, evidence=Evidence(signal=9)))
+@pytest.mark.parametrize(("signal", "attempts"), [(11, 3), (9, 6)])
+def test_an_end_that_nobody_explains_is_tried_some_times_more(signal, attempts):
+    world, _ = play(script(2, evidence=Evidence(signal=signal)))
     assert world.ended == {("r", 0): "failed"}
-    assert world.attempts == 3
+    assert world.attempts == attempts
 
 
 def test_the_same_world_gives_the_same_events():
@@ -190,19 +192,19 @@ strangers = st.lists(st.tuples(st.floats(0, 500), sizes), max_size=4).map(
 )
 cards = st.builds(
     card,
-    total=st.sampled_from([8, 16, 24]),
+    total=st.sampled_from([10, 16, 24]),
     strangers=strangers,
     silent=st.lists(st.floats(0, 500).map(lambda at_s: (at_s, at_s + 20)), max_size=2).map(tuple),
     can_tell=st.booleans(),
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
-    st.lists(scripts, min_size=1, max_size=12),
+    st.lists(scripts, min_size=1, max_size=8),
     st.lists(cards, min_size=1, max_size=3),
     st.booleans(),
-    st.sampled_from([1.0, 5.0]),
+    st.sampled_from([2.0, 10.0]),
 )
 def test_every_trial_ends_in_one_outcome_and_the_journal_replays(scripts, cards, contain, period_s):
     named = tuple(
@@ -215,7 +217,7 @@ def test_every_trial_ends_in_one_outcome_and_the_journal_replays(scripts, cards,
         for number, one in enumerate(cards)
     )
     runs = (Run(id="r", contain=contain), Run(id="s", contain=contain, max_attempts=1))
-    world, tape = play(*scripts, cards=named, runs=runs, period_s=period_s, until_s=5e5)
+    world, tape = play(*scripts, cards=named, runs=runs, period_s=period_s, until_s=1e5)
     assert len(world.ended) == len(scripts), tape.view()
     again = Core()
     lines = [msgspec.json.encode(event) for event in tape.events]

@@ -59,6 +59,7 @@ def settle(state: State, life: Releasing, evidence: Evidence) -> list[Action]:
         company=life.company,
         strangers_grew=have_grown(lease.strangers_bytes, account),
         stopped=life.stopped.cause if life.stopped else None,
+        was_killed=evidence.signal == _KILL,
         most_bytes=state.most_bytes(state.runs[lease.attempt.trial.run].run),
     )
     sequel = follow(ending)

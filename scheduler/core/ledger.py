@@ -55,30 +55,25 @@ def balance(
     promised = sum(claim.promise_bytes for claim in claims)
     total = reading.total_bytes if reading else None
     used = reading.used_bytes if reading else None
-    if reading is None or total is None or used is None:
-        return Account(
-            total_bytes=total,
-            used_bytes=used,
-            strangers_bytes=None,
-            promised_bytes=promised,
-            left_bytes=None,
-            open_bytes=None,
-        )
-    ours = _held(reading, claims)
-    if ours is None:
-        strangers, before = None, used if baseline_bytes is None else baseline_bytes
-        left = min(total - before - promised, total - used)
-    else:
-        strangers = before = max(0, used - ours)
-        committed = sum(max(claim.promise_bytes, claim.held_bytes or 0) for claim in claims)
-        left = total - strangers - committed
+    strangers = left = is_open = None
+    if reading is not None and total is not None and used is not None:
+        ours = _held(reading, claims)
+        if ours is None:
+            is_open = total - (used if baseline_bytes is None else baseline_bytes)
+            left = min(is_open - promised, total - used)
+        else:
+            strangers = max(0, used - ours)
+            is_open = total - strangers
+            left = is_open - sum(
+                max(claim.promise_bytes, claim.held_bytes or 0) for claim in claims
+            )
     return Account(
         total_bytes=total,
         used_bytes=used,
         strangers_bytes=strangers,
         promised_bytes=promised,
         left_bytes=left,
-        open_bytes=total - before,
+        open_bytes=is_open,
     )
 
 

@@ -245,14 +245,15 @@ def _fit_alone(
 
 def _least(trial: Trial, most: int | None) -> int:
     """The least to start alone with: what it failed with before, or nearly all there ever is."""
-    want = trial.want_bytes or 0
-    return max(1, want if most is None else min(want, int(NEAR_RATIO * most)))
+    nearly = None if most is None else int(NEAR_RATIO * most)
+    known = [size for size in (trial.want_bytes, nearly) if size is not None]
+    return max(1, min(known, default=0))
 
 
 def _goes_alone(trial: Trial, most: int | None) -> bool:
     """A trial that comes back with a want that nobody can promise takes all that there is.
 
-    A new trial's want is the user's word, and is held instead: they hear why.
+    What was promised first is the user's word, and is held instead: they hear why.
     """
     if trial.alone or trial.want_bytes is None or trial.attempts == 0:
         return trial.alone

@@ -23,7 +23,8 @@ from scheduler.core.watch import has_broken_promise
 OVERRUNS = 2  #: after so many, alone
 CONTENTIONS = 2  #: after so many, alone
 SQUEEZED = 5  #: contentions after which a trial that is alone is given up
-UNEXPLAINED = 2  #: tries after a kill that nobody can explain
+UNEXPLAINED = 2  #: tries after an end that nobody can explain: a crash may be the trial's own
+KILLED = 5  #: the same after SIGKILL, which always comes from outside
 PROMISE_GROWTH = 1.5
 PEAK_MARGIN = 1.25  #: an OOM tells only that the peak is higher than what was seen
 
@@ -50,6 +51,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     company: int  #: attempts of ours at once on the device in its last seconds, itself included
     strangers_grew: bool
     stopped: Cause | None  #: we asked for its end, and this is why
+    was_killed: bool = False  #: by SIGKILL
     most_bytes: int | None  #: the most that any device its run may use could lately give
 
 
@@ -118,7 +120,8 @@ def _is_unexplained(ending: Ending) -> bool:
 
 
 def _may_be_tried(ending: Ending) -> bool:
-    return _is_unexplained(ending) and ending.attempt.trial.unexplained < UNEXPLAINED
+    tries = KILLED if ending.was_killed else UNEXPLAINED
+    return _is_unexplained(ending) and ending.attempt.trial.unexplained < tries
 
 
 # From here down the attempt ran out of memory, or was stopped for what it held.

@@ -6,7 +6,7 @@ The words are those of ``docs/design.md``: held, promise, strangers, headroom, r
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from scheduler.core.model import Change
 from scheduler.core.view import AttemptView, DeviceView
@@ -109,7 +109,7 @@ def run_lines(run: RunReport, now_s: float) -> list[str]:
     lines = [f"{run.id}  {_state(run)}"]
     if status is not None:
         lines += [f"  {line}" for line in _progress(status)]
-    lines += _attempts(run.attempts, now_s)
+    lines += _attempts(run.attempts, status.running if status else {}, now_s)
     if not is_over(run) and run.hold:
         lines.append(f"  waits: {run.hold}")
     if status is not None:
@@ -132,7 +132,7 @@ def _progress(status: RunStatus) -> Iterator[str]:
     done = status.complete + status.pruned + status.failed + status.capacity
     of = f" of {status.n_trials}" if status.n_trials is not None else ""
     named = (
-        (status.running, "running"),
+        (len(status.running), "running"),
         (status.pruned, "pruned"),
         (status.failed, "failed"),
         (status.capacity, "too big for the device"),
@@ -143,12 +143,15 @@ def _progress(status: RunStatus) -> Iterator[str]:
         yield f"best {status.best.value:.6g} in trial {status.best.number}: {status.best.params}"
 
 
-def _attempts(attempts: Sequence[AttemptView], now_s: float) -> Iterator[str]:
+def _attempts(
+    attempts: Sequence[AttemptView], numbers: Mapping[str, int], now_s: float
+) -> Iterator[str]:
+    """*numbers* are Optuna's, those that `scheduler logs` takes; a new attempt has none yet."""
     if attempts:
-        yield f"  {'attempt':<10}{'state':<11}{'held':>9}{'promise':>10}{'peak':>10}{'age':>12}"
+        yield f"  {'trial':<7}{'state':<11}{'held':>9}{'promise':>10}{'peak':>10}{'age':>12}"
     for one in attempts:
         yield (
-            f"  {one.attempt.id.rpartition('/')[2]:<10}{one.state:<11}"
+            f"  {numbers.get(one.attempt.id, '-'):<7}{one.state:<11}"
             f"{format_size(one.held_bytes):>9}{format_size(one.attempt.promise_bytes):>10}"
             f"{format_size(one.peak_bytes):>10}"
             f"{format_duration(now_s - one.attempt.started_at_s):>12}"

@@ -6,21 +6,24 @@ Asked by the command line before a run begins, and by the supervisor when its ho
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from scheduler.core.events import Joined
 from scheduler.core.model import Budget, Run
 from scheduler.machine.sizes import format_size
 
+_RUN = re.compile(r"\w[\w.-]*", re.ASCII)  #: what ``state.new_run`` makes; it names a folder
+
 
 def refusal(joined: Joined, budgets: Sequence[Budget]) -> str | None:
     """Why a host is not taken, in a sentence; None: it is."""
     run = joined.run
-    if not run.id or "/" in run.id:
+    if not _RUN.fullmatch(run.id):
         return f"{run.id!r} is not the name of a run"
-    for running in joined.running:
-        if running.attempt.trial.run != run.id:
-            return f"attempt {running.attempt.id} is not of run {run.id}"
+    for attempt in (running.attempt for running in joined.running):
+        if {attempt.trial.run, attempt.id.rpartition("/")[0]} != {run.id}:
+            return f"attempt {attempt.id!r} is not of run {run.id}"
     return misfit(run, budgets)
 
 

@@ -32,15 +32,15 @@ def budgets_for(choice: Choice) -> tuple[Budget, ...]:
 def budget_for(device: Device, cores: int) -> Budget:
     """The defaults for one device. On host RAM *cores* bound the attempts: each needs one.
 
-    A default promise is never more than the device can give, so that a small card runs trials one
-    at a time instead of none.
+    A default promise leaves a quarter of the device to strangers, so that a small card with a
+    desktop on it runs trials one at a time instead of none.
     """
     total_bytes, on_host = device.total_bytes or 0, device.kind == "host"
     least_bytes = 0 if on_host else RESERVE_GPU_BYTES
     reserve_bytes = max(int(total_bytes * RESERVE_SHARE), least_bytes)
     promise_bytes = PROMISE_HOST_BYTES if on_host else PROMISE_GPU_BYTES
     if device.total_bytes is not None:
-        promise_bytes = min(promise_bytes, max(0, total_bytes - reserve_bytes))
+        promise_bytes = min(promise_bytes, max(0, (total_bytes - reserve_bytes) * 3 // 4))
     return Budget(
         device=device,
         reserve_bytes=reserve_bytes,

@@ -2,17 +2,16 @@
 
 Replaying it gives the core its state back. It is not synced to the disk: it has to survive our
 death, not the machine's, after which nothing of what it tells of is left running. What the core
-makes of the events is not written. Compaction is not here: a journal ends with its supervisor's
-work (``retire``).
+makes of the events is not written. A journal ends with its supervisor's work (``retire``); one that
+grows long goes on as a short one (``begin_anew``; what that holds is in ``compaction``).
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -20,6 +19,8 @@ import msgspec
 from scheduler.core.events import Event
 
 _log = logging.getLogger(__name__)
+
+OLD = "journal.old.jsonl"
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
@@ -42,10 +43,14 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._pending: list[bytes] = []
-        self.size_bytes = os.fstat(self._file).st_size
         self.problem: str | None = None  #: why nothing can be written; None: all is written
+        self._open()
+
+    def _open(self) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._file = os.open(self._path, flags, 0o600)
+        self.size_bytes = os.fstat(self._file).st_size
 
     def append(self, event: Event) -> None:
         """Writes *event*; while writing does not work, keeps it. Raises Unwritten when that begins.
@@ -67,7 +72,7 @@ class Journal:
         if self.problem is None:
             return True
         try:
-            os.ftruncate(self._file, self.size_bytes)  # had it failed when the line was torn
+            os.ftruncate(self._file, self.size_bytes)
             while self._pending:
                 self._write(self._pending[0])
                 self._pending.pop(0)
@@ -78,16 +83,26 @@ class Journal:
         return True
 
     def _write(self, line: bytes) -> None:
-        """A whole line or nothing: a part of one would spoil what is written after it."""
-        try:
-            written = os.write(self._file, line)
-            if written < len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._file, self.size_bytes)
-            raise
+        """A part of a line, where no more went in, is cut off before the next is written."""
+        written = os.write(self._file, line)
+        if written < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.size_bytes += written
+
+    def begin_anew(self, events: Iterable[Event]) -> None:
+        """Goes on in a new file that begins with *events*. The old one is kept aside.
+
+        Raises OSError where that cannot be written; then all is as it was.
+        """
+        partial = self._path.with_suffix(".new")
+        partial.unlink(missing_ok=True)
+        partial.write_bytes(b"".join(_encoder.encode(event) + b"\n" for event in events))
+        old = self._path.with_name(OLD)
+        old.unlink(missing_ok=True)
+        os.link(self._path, old)
+        os.replace(partial, self._path)  # one or the other: killed here, there is a journal
+        os.close(self._file)
+        self._open()
 
     def close(self) -> None:
         os.close(self._file)
@@ -95,7 +110,7 @@ class Journal:
     def retire(self) -> None:
         """Closes it for good, nothing being left that it tells of. The last one is kept aside."""
         self.close()
-        os.replace(self._path, self._path.with_name("journal.old.jsonl"))
+        os.replace(self._path, self._path.with_name(OLD))
 
 
 def replay(path: Path) -> Iterator[Event]:

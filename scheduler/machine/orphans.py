@@ -21,6 +21,8 @@ _log = logging.getLogger(__name__)
 
 PATIENCE_S = 5.0  #: for an attempt whose host has died
 REJOIN_S = 10.0  #: for a host that nothing is known of to come back
+SILENT_S = 60.0  #: for a living one to tell of an attempt that is gone
+_PATIENCE_S = {False: PATIENCE_S, None: REJOIN_S, True: SILENT_S}
 GRACE_S = 5.0  #: between SIGTERM and SIGKILL
 
 
@@ -51,28 +53,26 @@ class Orphans:
     def look(self, leases: Iterable[Lease], connected: frozenset[str]) -> tuple[str, ...]:
         """Ends what must be ended; returns the attempts that have vanished."""
         missing = [lease for lease in leases if lease.run not in connected]
-        alive = {run: self._is_host_alive(run) for run in {lease.run for lease in missing}}
+        hosts = {run: self._is_host_alive(run) for run in {lease.run for lease in missing}}
         now_s = self._clock()
-        self._since_s = {
-            run: self._since_s.get(run, now_s) for run, lives in alive.items() if not lives
-        }
+        self._since_s = {run: self._since_s.get(run, now_s) for run in hosts}
         return tuple(
             lease.attempt
             for lease in missing
-            if not alive[lease.run] and self._has_vanished(lease, alive[lease.run], now_s)
+            if self._has_vanished(lease, hosts[lease.run], now_s - self._since_s[lease.run])
         )
 
-    def _has_vanished(self, lease: Lease, host: bool | None, now_s: float) -> bool:
-        patience_s = REJOIN_S if host is None else PATIENCE_S
-        is_late = now_s - self._since_s[lease.run] >= patience_s
-        if lease.process is None:
-            return is_late
-        if not processes.members(lease.process):
-            return is_late or host is False
-        if is_late and lease.attempt not in self._ending:
-            self._ending.add(lease.attempt)
-            _log.warning("ending %s (pid %d): its host is gone", lease.attempt, lease.process.pid)
-            threading.Thread(
-                target=processes.end_session, args=(lease.process, GRACE_S), daemon=True
-            ).start()
-        return False
+    def _has_vanished(self, lease: Lease, host: bool | None, waited_s: float) -> bool:
+        if lease.process is not None and processes.members(lease.process):
+            if not host and waited_s >= _PATIENCE_S[host]:
+                self._end(lease.attempt, lease.process)
+            return False
+        nobody_will_tell = host is False and lease.process is not None
+        return nobody_will_tell or waited_s >= _PATIENCE_S[host]
+
+    def _end(self, attempt: str, process: Process) -> None:
+        if attempt in self._ending:
+            return
+        self._ending.add(attempt)
+        _log.warning("ending %s (pid %d): its host is gone", attempt, process.pid)
+        threading.Thread(target=processes.end_session, args=(process, GRACE_S), daemon=True).start()

@@ -103,10 +103,11 @@ def members(leader: Process) -> tuple[Process, ...]:
     """All running processes of the session that *leader* leads or led, itself included.
 
     The kernel gives a pid to nobody else while a session has it for a name. So what is found is
-    ours, unless another process leads a session of that name by now: then nothing is.
+    ours, unless another process leads a session of that name by now: then nothing is. Nor is init's
+    session anybody's, or 0, which is the kernel's threads and those of an outer PID namespace.
     """
     head = read_stat(leader.pid)
-    if head is not None and head.started_ticks != leader.started_ticks:
+    if leader.pid <= 1 or (head is not None and head.started_ticks != leader.started_ticks):
         return ()
     pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
     found = ((pid, read_stat(pid)) for pid in pids)

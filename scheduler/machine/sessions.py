@@ -63,7 +63,8 @@ class Sessions:
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.connected: frozenset[str] = frozenset()
         self.idle_since_s: float | None = time.monotonic()  #: None while a host is connected
-        self.hosts: dict[str, Process] = {}  #: the process that last joined for a run
+        #: The process that last joined for a run; None: it has said that it leaves.
+        self.hosts: dict[str, Process | None] = {}
 
     def start(self) -> None:
         self._listener.setblocking(False)
@@ -134,8 +135,11 @@ class Sessions:
     def _take(self, connection: _Connection, line: bytes) -> None:
         try:
             said = wire.parse_from_host(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            msgspec.msgpack.encode(said)  # refuses numbers beyond 64 bits, which JSON may have
+        except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError) as error:
             raise _Bad(f"a message was not understood: {error}") from None
+        except OverflowError:
+            raise _Bad("a message was not understood: a number is too large") from None
         if isinstance(said, Joined):
             self._join(connection, said)
         elif connection.run is None:
@@ -145,6 +149,7 @@ class Sessions:
         self._put(msgspec.structs.replace(said, at_s=time.time()))
         if isinstance(said, Left):
             self._forget(connection)
+            self.hosts[said.run] = None
 
     def _join(self, connection: _Connection, said: Joined) -> None:
         run = said.run.id
@@ -161,8 +166,7 @@ class Sessions:
             self._drop(former)
         connection.run = run
         self._joined[run] = connection
-        if connection.host is not None:
-            self.hosts[run] = connection.host
+        self.hosts[run] = connection.host
         self._publish()
         self._queue(connection, wire.Welcome(supervisor_pid=os.getpid(), budgets=self._budgets))
 

@@ -6,6 +6,7 @@ is only whether there is anything left to do.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import time
@@ -21,11 +22,17 @@ from scheduler.core.model import Budget
 from scheduler.core.view import AttemptView
 from scheduler.machine import hosts, processes
 from scheduler.machine.answers import Answers, Devices, Status, Supervisor
+from scheduler.machine.compaction import events_of
 from scheduler.machine.devices import Poller, blind
 from scheduler.machine.journal import Journal, Unwritten
 from scheduler.machine.orphans import Lease, Orphans
 from scheduler.machine.sessions import Sessions
 from scheduler.machine.state import StateFolder
+
+_log = logging.getLogger(__name__)
+
+#: Journals are shortened beyond this: it takes some 6 s to replay, and a start may take 15.
+JOURNAL_BYTES = 32 << 20
 
 
 class World:
@@ -48,6 +55,7 @@ class World:
         self._budgets = budgets
         self._linger_s = linger_s
         self._since_s = time.time()
+        self._journal_limit_bytes = JOURNAL_BYTES
         self._queue: SimpleQueue[Event | None] = SimpleQueue()
         self._next: deque[Event] = deque()
         self._sessions = Sessions(listener, budgets, self._queue.put)
@@ -75,6 +83,8 @@ class World:
     def next_event(self) -> Event | None:
         """Waits for the next event; None: it is time to leave."""
         self.view = self._core.view()
+        if any(one.state == "releasing" for one in self._attempts()):
+            self._poller.nudge()  # a device shows what it got back some time after the exit
         if self._next:
             return self._next.popleft()
         while (event := self._queue.get()) is not None:
@@ -104,7 +114,19 @@ class World:
         self.readings = sampled.readings
         for attempt in self._orphans.look(self._leases(), self._sessions.connected):
             self._queue.put(Vanished(at_s=time.time(), attempt=attempt))
-        return self._journal.retry() or self._is_done(sampled)
+        if not self._journal.retry():
+            return self._is_done(sampled)
+        if self._journal.size_bytes > self._journal_limit_bytes:
+            self._shorten_journal()
+        return True
+
+    def _shorten_journal(self) -> None:
+        try:
+            self._journal.begin_anew(events_of(self.view, self._budgets))
+            self._journal_limit_bytes = JOURNAL_BYTES
+        except OSError as error:
+            self._journal_limit_bytes = 2 * self._journal.size_bytes
+            _log.error("the journal stays long: %s", error)
 
     def _is_done(self, event: Event) -> bool:
         idle_since_s = self._sessions.idle_since_s
@@ -137,8 +159,10 @@ class World:
 
     def _is_host_alive(self, run: str) -> bool | None:
         """By the process that joined; after a restart, by what its host has written."""
-        known = self._sessions.hosts.get(run)
-        return hosts.is_host_alive(self._state, run) if known is None else processes.is_alive(known)
+        if run not in self._sessions.hosts:
+            return hosts.is_host_alive(self._state, run)
+        known = self._sessions.hosts[run]
+        return known is not None and processes.is_alive(known)
 
     def answers(self, left_out: tuple[LeftOut, ...]) -> Answers:
         """What the control socket answers, by path."""

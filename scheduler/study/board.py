@@ -76,6 +76,8 @@ class Board:
             self.set(updated_at_s=time.time())
             write_whole(self._path, self.status)
             self._dirty, self._written_s = False, now_s
+        if self.status.study_name is None:  # optimize was not reached: there is no progress
+            return
         if self._live:
             self._draw()
         elif force or now_s - self._said_s >= SAY_EVERY_S:

@@ -99,12 +99,11 @@ class Finisher:
         self._board.count(trial)
         self._board.set(best=best_of(self._study))
         self._board.clear()
-        for callback in self._callbacks:
-            try:
+        try:
+            for callback in self._callbacks:
                 callback(self._study, copy.deepcopy(trial))
-            except BaseException as error:
-                self.end_with(error)
-                return
+        except BaseException as error:
+            self.end_with(error)
 
     def end_with(self, error: BaseException) -> None:
         """The first error is the one the run ends with."""

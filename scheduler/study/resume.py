@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 from pathlib import Path
 
+import msgspec
 from optuna.trial import TrialState
 
 from scheduler.core.model import Trial
@@ -31,11 +32,16 @@ def take_up(record: Record, finisher: Finisher, outcomes: Path, resumed: bool) -
             if outcome is not None and outcome.state != "failed":
                 finisher.finished(outcome)
             else:
-                finisher.put_back(frozen.number, trial, "its run was interrupted")
+                finisher.put_back(frozen.number, once_more(trial), "its run was interrupted")
         elif frozen.state == TrialState.FAIL and PUT_BACK in frozen.system_attrs:
             record.make_clone(frozen)
         path.unlink(missing_ok=True)
     return [trial for frozen, trial in record.ours() if frozen.state == TrialState.WAITING]
+
+
+def once_more(trial: Trial) -> Trial:
+    """The same trial after an attempt that ended through no fault of its own."""
+    return msgspec.structs.replace(trial, attempts=trial.attempts + 1)
 
 
 def begun(record: Record) -> set[int]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import optuna
 
+from scheduler import wire
+from scheduler.core.events import Running
 from scheduler.core.model import Budget
 from scheduler.machine.cores import usable_cores
 from scheduler.machine.runs import RunSpec
@@ -27,6 +29,7 @@ from scheduler.study.serve import Server
 from scheduler.study.storage import InTurn, take_in
 from scheduler.study.takeover import Takeover, catch_of, name_of
 
+Joining = tuple[link.Link, wire.Welcome, list[wire.ToHost]]
 ADDED = "scheduler:added"  #: "RUN/N": the N-th trial that the run's script added itself
 
 
@@ -186,7 +189,7 @@ class Host:
             finisher,
             self._board,
             launcher,
-            lambda running: link.join(self._state, run, running),
+            self._join,
         )
         try:
             server.run()
@@ -196,6 +199,19 @@ class Host:
             raise finisher.error
         if server.interrupts:
             raise Interrupted(put_back=server.interrupts > 1)
+
+    def _join(self, running: tuple[Running, ...]) -> Joining:
+        """Join the supervisor; where there is none, one that was killed or has left, start one."""
+        from scheduler.daemon import NoSupervisor, ensure_supervisor
+
+        try:
+            return link.join(self._state, self._spec.run, running)
+        except OSError:
+            try:
+                ensure_supervisor(self._state)
+            except NoSupervisor as error:
+                raise ConnectionError(str(error)) from error
+            return link.join(self._state, self._spec.run, running)
 
     def _show(
         self, study: optuna.Study, record: Record, call: dict[str, Any], launcher: Launcher

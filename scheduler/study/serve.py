@@ -33,6 +33,7 @@ from scheduler.study.outcome import read as read_outcome
 from scheduler.study.queue import Queue
 from scheduler.study.reactor import Reactor, ending_signals
 from scheduler.study.record import Record
+from scheduler.study.resume import once_more
 
 STOP_GRACE_S = 5.0  #: between SIGTERM and SIGKILL
 LINGER_S = 30.0  #: how long the exit handlers of a finished attempt may take
@@ -198,8 +199,10 @@ class Server:
     # -- an attempt's life ---------------------------------------------------------------------
 
     def _start(self, attempt: Attempt) -> None:
-        taken = self._queue.take(attempt.trial.number, time.monotonic())
-        if taken is None:  # it was withdrawn while the supervisor's word was on its way
+        taken = None
+        if not self._is_ending():
+            taken = self._queue.take(attempt.trial.number, time.monotonic())
+        if taken is None:  # it is withdrawn; the supervisor's word was on its way
             gone = Withdrawn(at_s=0.0, run=self._call.run.id, trial=attempt.trial.number)
             self._send(gone)
             return
@@ -347,7 +350,11 @@ class Server:
         if live.outcome is None or live.outcome.state == "failed" or live.told:
             return
         live.told = True
-        self._finisher.finished(live.outcome)
+        try:
+            self._finisher.finished(live.outcome)
+        except Exception as error:  # the storage, the sampler: `optimize` would end with it
+            self._finisher.end_with(error)
+            return
         self._outcome_path(live.outcome.number).unlink(missing_ok=True)
         self._reactor.after(LINGER_S, lambda: self._kill(live, signal.SIGKILL))
 
@@ -395,6 +402,6 @@ class Server:
         """Stopped by the user: it comes back as it was when the run is resumed."""
         if live.told or live.number is None:
             return
-        self._finisher.put_back(live.number, live.trial, "stopped by you")
+        self._finisher.put_back(live.number, once_more(live.trial), "stopped by you")
         self._stop(live, "stopped by you")
         self._let_go(live)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import select
 import signal
 import socket
@@ -68,12 +69,14 @@ def start(begin: Begin) -> Template:
     sys.stdout.flush()
     sys.stderr.flush()
     host = os.getpid()
+    chance = random.getstate()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = os.fork()
     if pid == 0:
         try:
             ours.close()
             die_with_parent(host)
+            random.setstate(chance)  # Python seeds anew in every fork
             _serve(theirs, begin)
         except BaseException:
             sys.excepthook(*sys.exc_info())
@@ -125,8 +128,10 @@ def _fork(
     descriptor: int, commands: socket.socket, bells: tuple[socket.socket, ...], begin: Begin
 ) -> int:
     template = os.getpid()
+    chance = random.getstate()
     pid = os.fork()
     if pid == 0:
+        random.setstate(chance)
         _become_attempt(template, descriptor, commands, bells, begin)
     os.close(descriptor)
     return pid

@@ -11,7 +11,7 @@ def test_an_oom_in_company_halves_what_ran_at_once():
 
 def test_ooms_of_one_incident_halve_once():
     limit = ran_out(started(Limit(), 4), running=4, started_at_s=1, now_s=10)
-    again = ran_out(limit, running=4, started_at_s=2, now_s=11)
+    again = ran_out(limit, running=3, started_at_s=2, now_s=11)
     assert again.at_most == 2
 
 

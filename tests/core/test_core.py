@@ -102,8 +102,13 @@ def test_a_device_that_falls_silent_holds_new_starts_and_lets_running_attempts_b
     scene.runs(0, pid=10)
     assert scene.sample(used=None) == ()
     assert names(scene.offer(1)) == ["Hold"]
-    assert scene.poll() == ()  # a poll that leaves the device out says as little
     assert names(scene.sample(used=GIB, held={10: GIB})) == ["Start"]
+
+
+def test_a_poll_that_leaves_a_device_out_says_as_little_of_it(scene):
+    scene.sample()
+    scene.poll()
+    assert names(scene.offer(0)) == ["Hold"]
 
 
 def test_a_finished_attempt_is_settled_and_its_promise_kept_until_the_device_shows_it(scene):
@@ -118,6 +123,7 @@ def test_a_finished_attempt_is_settled_and_its_promise_kept_until_the_device_sho
             settlement="done",
         ),
     )
+    assert scene.sample(used=GIB, held={}, after_s=0) == ()  # it was read before the end
     assert scene.sample(used=9 * GIB, held={10: 3 * GIB}) == ()
     assert names(scene.sample(used=GIB, held={})) == ["Start"]
 
@@ -277,9 +283,10 @@ def test_strangers_that_come_stop_one_attempt_at_a_time_the_youngest_first(scene
     told = settlement(scene.exited("r/1.1", STOPPED))
     assert told.again == trial(1, want_bytes=6 * GIB, attempts=1)
     scene.offer(2)
+    scene.again(trial(3, attempts=1))
     scene.again(told.again)
     waiting = scene.core.view().runs[0].waiting
-    assert [one.trial.number for one in waiting] == [1, 2]
+    assert [one.trial.number for one in waiting] == [1, 3, 2]
 
 
 def test_after_making_way_a_device_rests_before_anything_starts_there(scene):
@@ -295,6 +302,42 @@ def test_after_making_way_a_device_rests_before_anything_starts_there(scene):
     while not starts(scene.sample(used=0)):
         assert scene.now_s - stopped_at_s < 30
     assert scene.now_s - stopped_at_s == 30
+
+
+def test_a_rest_is_over_without_a_reading(scene):
+    scene.sample()
+    scene.runs(0, pid=10)
+    scene.sample(used=15 * GIB, held={10: 6 * GIB})
+    scene.sample(used=15 * GIB, held={10: 6 * GIB})
+    scene.exited("r/0.1", STOPPED)
+    scene.sample(used=0)
+    scene.now_s += 30
+    assert names(scene.offer(1)) == ["Start"]
+
+
+def test_what_is_kept_free_is_what_the_runs_there_were_admitted_with(scenes):
+    scene = scenes(runs=(Run(id="r", reserve_bytes=GIB),))
+    scene.sample()
+    scene.runs(0, pid=10)
+    scene.runs(1, pid=11)
+    for _ in range(5):
+        assert scene.sample(used=15 * GIB, held={10: 6 * GIB, 11: 6 * GIB}) == ()
+    assert names(scene.sample(used=15 * GIB + 1, held={10: 6 * GIB, 11: 6 * GIB})) == []
+    assert names(scene.sample(used=15 * GIB + 1, held={10: 6 * GIB, 11: 6 * GIB}))[0] == "Stop"
+
+
+def test_strangers_that_stay_for_good_are_believed_in_time(scene):
+    """A trial that must be alone waits for them to leave, but not for ever."""
+    scene.sample(used=0)
+    failed = trial(0, want_bytes=13 * GIB, alone=True, attempts=1)
+    scene.sample(used=6 * GIB)
+    assert names(scene.again(failed)) == ["Hold"]
+    assert scene.sample(used=6 * GIB, after_s=1800) == ()
+    hours = 0
+    while not (begun := starts(scene.sample(used=6 * GIB, after_s=3600))):
+        hours += 1
+        assert hours < 12
+    assert begun[0].promise_bytes == 8 * GIB
 
 
 def test_the_one_that_broke_its_promise_goes_and_comes_back_with_a_larger_one(scenes):
@@ -323,6 +366,7 @@ def test_a_kill_waits_for_the_kernels_count_of_its_own(scenes):
     scene.sample(key="host", oom_kills=3)
     scene.runs(0, pid=10)
     assert scene.exited("r/0.1", KILLED) == ()
+    assert scene.sample(key="host", oom_kills=3, after_s=0) == ()
     told = settlement(scene.sample(key="host", oom_kills=4))
     assert told.verdict.kind == "host_oom"
     scene.runs(1, pid=11)
@@ -587,6 +631,11 @@ def test_ids_are_never_used_twice(scene):
     scene.sample()
     third = scene.runs(0, pid=12, attempts=7)
     assert [one.id for one in (first, second, third)] == ["r/0.1", "r/0.2", "r/0.8"]
+    foreign = msgspec.structs.replace(third, id="r/0.11")
+    scene.joined(None, Running(attempt=foreign, process=None))
+    scene.exited(foreign.id, RAISED)
+    scene.sample()
+    assert scene.runs(0, pid=13).id == "r/0.12"
 
 
 def test_the_attempts_trial_is_the_one_that_was_offered(scene):
@@ -603,9 +652,7 @@ def test_the_view_is_what_status_shows(scene):
     scene.runs(0, pid=10)
     scene.offer(1, want_bytes=14 * GIB)
     scene.sample(used=5 * GIB, held={10: 3 * GIB})
-    view = msgspec.json.decode(
-        msgspec.json.encode(scene.core.view()), type=type(scene.core.view())
-    )
+    view = msgspec.json.decode(msgspec.json.encode(scene.core.view()), type=type(scene.core.view()))
     (device,) = view.devices
     assert (device.total_bytes, device.used_bytes) == (16 * GIB, 5 * GIB)
     assert (device.strangers_bytes, device.promised_bytes) == (2 * GIB, 6 * GIB)

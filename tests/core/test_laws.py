@@ -215,9 +215,7 @@ def test_once_the_devices_are_free_whatever_still_waits_and_fits_starts(asks):
     for ask in asks:
         for event in outside.events(*ask):
             outside.handle(event)
-    outside.handle(
-        Found(at_s=outside.now_s, budgets=tuple(budget(key) for key in DEVICES))
-    )
+    outside.handle(Found(at_s=outside.now_s, budgets=tuple(budget(key) for key in DEVICES)))
     outside.handle(Joined(at_s=outside.now_s, run=RUNS["r"]))
     for attempt in outside.live():
         outside.handle(Vanished(at_s=outside.now_s, attempt=attempt))

@@ -51,7 +51,7 @@ HAPPENINGS = {Began: Began(process=PROCESS), Told: TOLD, Ended: ENDED, Freed: Fr
 def test_a_step_goes_where_the_table_says_and_nowhere_else(state, happening):
     pair = (type(state), type(happening))
     if pair not in NEXT:
-        with pytest.raises(Impossible, match="r/0.1"):
+        with pytest.raises(Impossible, match=r"r/0\.1"):
             step(state, happening)
         return
     after = step(state, happening)

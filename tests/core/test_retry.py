@@ -69,10 +69,15 @@ def test_one_that_made_way_alone_comes_back_alone_with_the_same_want():
 
 
 @pytest.mark.parametrize("kind", ["unknown_kill", "gpu_fault"])
-def test_a_kill_that_nobody_can_explain_is_tried_twice_more(kind):
-    verdict = Verdict(kind=kind, because="signal 9")
-    outcomes = [what_follows(verdict, of=trial(unexplained=n))[:2] for n in range(3)]
-    assert outcomes == [("unexplained", "again")] * 2 + [("failed", "failed")]
+@pytest.mark.parametrize(("was_killed", "tries"), [(False, 2), (True, 5)])
+def test_an_end_that_nobody_can_explain_is_tried_some_times_more(kind, was_killed, tries):
+    """A crash may be the trial's own; SIGKILL is always somebody else's."""
+    verdict = Verdict(kind=kind, because="signal")
+    outcomes = [
+        what_follows(verdict, of=trial(unexplained=n), was_killed=was_killed)[:2]
+        for n in range(tries + 1)
+    ]
+    assert outcomes == [("unexplained", "again")] * tries + [("failed", "failed")]
 
 
 def test_an_overrun_comes_back_with_half_as_much_again_or_more_than_its_peak():
@@ -136,9 +141,9 @@ def test_alone_with_much_less_than_there_is_tries_again_with_more():
 def test_alone_and_squeezed_by_strangers_is_tried_five_times():
     def rung(contentions: int, **more: object) -> str:
         of = trial(alone=True, contentions=contentions)
-        return what_follows(
-            OOM, of=of, alone=True, promise=13 * GIB, strangers_grew=True, **more
-        )[0]
+        return what_follows(OOM, of=of, alone=True, promise=13 * GIB, strangers_grew=True, **more)[
+            0
+        ]
 
     assert [rung(n) for n in (0, 4, 5)] == ["squeezed", "squeezed", "capacity"]
     assert rung(0, peak_bytes=14 * GIB) == "capacity"

@@ -90,7 +90,7 @@ RUN = RunReport(
         pruned=2,
         capacity=1,
         retried=1,
-        running=2,
+        running={"train-1/3.1": 13},
         best=Best(number=5, value=0.125, params={"lr": 0.01}),
         changes=(
             Change(
@@ -119,17 +119,17 @@ def test_the_whole_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
 supervisor: pid 7, up 2 h 10 min, state in /state
 
 0000:03:00.0  RX 7900 GRE, 16.0 GiB
-  [##########++++++++++++++++++++++++++++++++++++++++++++++++xxxxxxxxx.....||||]
-  # held by 2 of ours 2.0 GiB   + promised besides 10.0 GiB   x strangers 2.0 GiB
-  . headroom 1.0 GiB   | reserve 1.0 GiB
+  [##########+++++++++++++++++++++++++++++++++++++++++++++++xxxxxxxxx.....|||||]
+  # held by 2 of ours 2.0 GiB   + promised besides 10.0 GiB
+  x strangers 2.0 GiB   . headroom 1.0 GiB   | reserve 1.0 GiB
   at most 2 at once
 
 train-1  running
-  12 of 400 trials done, 2 running, 2 pruned, 1 too big for the device, 1 came back
+  12 of 400 trials done, 1 running, 2 pruned, 1 too big for the device, 1 came back
   best 0.125 in trial 5: {'lr': 0.01}
-  attempt   state           held   promise      peak         age
-  3.1       running      2.0 GiB   6.0 GiB   2.0 GiB       2 min
-  4.1       running      unknown   6.0 GiB   unknown         7 s
+  trial  state           held   promise      peak         age
+  13     running      2.0 GiB   6.0 GiB   2.0 GiB       2 min
+  -      running      unknown   6.0 GiB   unknown         7 s
   waits: waits for memory: wants 6.0 GiB
   changes:
     13:45:40  concurrency on 0000:03:00.0: 4 at once -> 2 at once

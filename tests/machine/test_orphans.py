@@ -10,7 +10,7 @@ import pytest
 
 from scheduler.core.model import Process
 from scheduler.machine import processes
-from scheduler.machine.orphans import PATIENCE_S, REJOIN_S, Lease, Orphans
+from scheduler.machine.orphans import PATIENCE_S, REJOIN_S, SILENT_S, Lease, Orphans
 
 pytestmark = pytest.mark.processes
 
@@ -56,12 +56,24 @@ def test_what_a_connected_host_has_is_its_own_affair(scene: Scene) -> None:
     assert not scene.look(GONE, frozenset({"train-1"}))
 
 
-@pytest.mark.parametrize("process", [GONE, None])
-def test_a_living_host_will_tell_what_became_of_it(scene: Scene, process: Process | None) -> None:
+def test_a_living_hosts_attempt_is_left_alone(scene: Scene, attempt: Process) -> None:
     scene.host = True
     for _ in range(3):
-        assert not scene.look(process)
+        assert not scene.look(attempt)
         scene.now_s += 3600.0
+    assert not processes.wait_gone(attempt, 0.5)
+
+
+@pytest.mark.parametrize("process", [GONE, None])
+def test_a_living_host_has_time_to_tell_what_became_of_it(
+    scene: Scene, process: Process | None
+) -> None:
+    scene.host = True
+    assert not scene.look(process)
+    scene.now_s += SILENT_S - 0.1
+    assert not scene.look(process)
+    scene.now_s += 0.2
+    assert scene.look(process)
 
 
 @pytest.mark.parametrize("process", [GONE, None])

@@ -135,6 +135,12 @@ def test_a_signal_never_reaches_another_process_with_the_pid(spawn: Spawn) -> No
     assert child.poll() is None
 
 
+@pytest.mark.parametrize("pid", [-1, 0, 1])
+def test_inits_and_the_kernels_sessions_are_nobodys(pid: int) -> None:
+    found = processes.identify(pid) or Process(pid=pid, started_ticks=0)
+    assert processes.members(found) == ()
+
+
 def test_a_session_ends_whole_and_the_stubborn_are_killed(spawn: Spawn) -> None:
     leader = spawn(FAMILY)
     child = processes.identify(int(first_line(leader)))

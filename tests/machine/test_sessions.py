@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from probes.reading import Device
 from scheduler import wire
 from scheduler.core.actions import Hold, Note, Start
-from scheduler.core.events import Event, Joined, Left, Offered, Started
+from scheduler.core.events import Event, Joined, Left, Offered, Running, Started
 from scheduler.core.model import Attempt, Budget, Change, Process, Run, Trial
 from scheduler.machine import state as folder
 from scheduler.machine.sessions import MESSAGE_BYTES, Sessions
@@ -183,6 +183,10 @@ REFUSED = {
     b"x" * (MESSAGE_BYTES + 1): "longer than",
     wire.encode(Left(at_s=0.0, run="train-1")): "first message must be Joined",
     wire.encode(Joined(at_s=0.0, run=Run(id="a/b"))): "not the name of a run",
+    wire.encode(Joined(at_s=0.0, run=Run(id=".."))): "not the name of a run",
+    wire.encode(Joined(at_s=0.0, run=Run(id="a\0"))): "not the name of a run",
+    wire.encode(Joined(at_s=0.0, run=Run(id="a", promise_bytes=1 << 64))): "too large",
+    wire.encode(Joined(at_s=0.0, run=Run(id="a"))).replace(b"0.0", b"9" * 5000): "not understood",
     wire.encode(Joined(at_s=0.0, run=Run(id="a", device="0000:03:00.0"))): "there are: host",
     wire.encode(
         Joined(at_s=0.0, run=Run(id="a", promise_bytes=8 * GIB))
@@ -217,6 +221,13 @@ def test_nobody_speaks_for_anothers_run(supervisor: Supervisor) -> None:
     assert isinstance(refused, wire.Refused)
     assert "train-12" in refused.error
     assert [type(supervisor.event()) for _ in range(2)] == [Joined, Left]
+
+
+def test_nobody_reports_anothers_attempts(supervisor: Supervisor) -> None:
+    host = supervisor.host()
+    running = Running(attempt=attempt("train-2"), process=None)
+    host.say(Joined(at_s=0.0, run=Run(id="train-1"), running=(running,)))
+    assert host.hear() == wire.Refused(error="attempt 'train-2/0.1' is not of run train-1")
 
 
 def test_lines_may_come_in_any_pieces(supervisor: Supervisor) -> None:

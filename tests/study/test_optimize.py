@@ -42,12 +42,8 @@ def test_trials_run_side_by_side_and_count_once(scripts: Runner, way: str) -> No
     assert result.err.count("n_jobs=4") == 1  # ours to decide; said once
     assert "[4/4]" in result.err  # our progress line stands in for Optuna's bar
     status = result.status
-    assert (status.state, status.complete, status.n_trials, status.running) == (
-        "finished",
-        4,
-        4,
-        0,
-    )
+    assert (status.state, status.complete, status.n_trials) == ("finished", 4, 4)
+    assert status.running == {}
     assert status.way is not None
     assert status.way.startswith(way)
 
@@ -348,8 +344,7 @@ def test_wrong_arguments_are_refused_as_optuna_does(scripts: Runner) -> None:
 
         study = optuna.create_study()
         errors = []
-        for wrong in ({"catch": 5}, {"catch": ("no",)}, {"n_trials": -1}, {"callbacks": 3},
-                      {"func": 3}, {"n_jobs": 0, "n_trials": 1}):
+        for wrong in ({"catch": ("no",)}, {"n_trials": -1}, {"callbacks": 3}, {"func": 3}):
             call = {"func": lambda trial: 0.0, "n_trials": 1} | wrong
             try:
                 study.optimize(**call)
