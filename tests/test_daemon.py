@@ -24,12 +24,12 @@ from scheduler.core.actions import Hold, Note, Settle, Start
 from scheduler.core.events import Exited, Joined, Left, Offered, Running, Started
 from scheduler.core.model import Attempt, Evidence, Process, Run, Trial
 from scheduler.core.view import DeviceView
-from scheduler.daemon import NoSupervisor, ensure_supervisor
 from scheduler.interfaces.client import ask
-from scheduler.machine import processes, runs
+from scheduler.machine import processes, runs, summon
 from scheduler.machine import state as folder
 from scheduler.machine.answers import Devices, Status
 from scheduler.machine.state import StateFolder, open_state
+from scheduler.machine.summon import NoSupervisor, ensure_supervisor
 from tests.emulated.card import EmulatedCard
 
 pytestmark = pytest.mark.processes
@@ -52,7 +52,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StateFold
 
 def supervisor_of(state: StateFolder) -> Process | None:
     """The supervisor that runs, by its lock."""
-    if not state.lock.exists() or not daemon._is_locked(state):
+    if not state.lock.exists() or not summon._is_locked(state):
         return None
     text = state.lock.read_text()
     return processes.identify(int(text)) if text else None
@@ -72,7 +72,7 @@ def status(state: StateFolder) -> Status:
 
 
 def device(state: StateFolder) -> DeviceView:
-    (one,) = status(state).view.devices
+    (one,) = (it for it in status(state).view.devices if not it.budget.on_request)
     return one
 
 

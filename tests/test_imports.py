@@ -37,7 +37,7 @@ LAYERS = (
     ("scheduler.interfaces",),
 )
 #: A host finds its folders on the machine, and starts the supervisor where there is none.
-ALSO = {"scheduler.study": {"scheduler.machine", "scheduler.daemon"}}
+ALSO = {"scheduler.study": {"scheduler.machine"}}
 
 
 def modules() -> dict[str, Path]:

@@ -19,6 +19,11 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     reserve_bytes: int
     promise_bytes: int  #: for a trial that brings no wish of its own
     max_attempts: int | None  #: None: memory alone decides
+    on_request: bool = False  #: only for runs that name it
+
+    def is_for(self, run: Run) -> bool:
+        """Whether *run* may use this device."""
+        return run.device == self.device.key or (run.device is None and not self.on_request)
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):

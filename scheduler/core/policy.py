@@ -171,12 +171,12 @@ def place(trial: Trial, queue: Queue, rooms: Sequence[Room]) -> Place | Refusal:
 
 
 def allowed(run: Run, rooms: Iterable[Room]) -> Iterator[Room]:
-    return (room for room in rooms if run.device is None or room.key == run.device)
+    return (room for room in rooms if room.budget.is_for(run))
 
 
 def could_run(trial: Trial, run: Run, room: Room, most_bytes: int | None) -> bool:
     """Whether the device would take *trial* if nothing of ours were on it."""
-    if run.device not in (None, room.key) or room.account.open_bytes is None:
+    if not room.budget.is_for(run) or room.account.open_bytes is None:
         return False
     left = room.account.open_bytes - room.reserve_bytes(run)
     if _goes_alone(trial, most_bytes):

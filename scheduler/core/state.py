@@ -206,9 +206,7 @@ class State:
         known = (
             device.usual_open_bytes - reserve_bytes(run, device.budget)
             for device in self.devices.values()
-            if device.found
-            and run.device in (None, device.key)
-            and device.usual_open_bytes is not None
+            if device.found and device.budget.is_for(run) and device.usual_open_bytes is not None
         )
         return max(known, default=None)
 

@@ -59,11 +59,12 @@ def check_study_options(kind: Kind, given: dict[str, Any]) -> None:
 
 def check_fits(run: Run) -> None:
     """A device can give what a trial of *run* is to be promised."""
-    choice, _ = budgets.choose_here()
-    for one in choice.left_out:
-        if one.key == run.device:
+    here = budgets.look_here()
+    readable = {budget.device.key for budget in here.budgets}
+    for one in here.choice.left_out:
+        if one.key == run.device and one.key not in readable:
             raise BadInput(f"device {one.key} ({one.name}) is not used here: {one.because}")
-    problem = misfit(run, budgets.budgets_for(choice))
+    problem = misfit(run, here.budgets)
     if problem is not None:
         raise BadInput(problem)
 

@@ -29,19 +29,21 @@ def command(as_json: bool) -> None:
 
 def read_devices() -> Devices:
     """Looks for itself. May hang where a device does."""
-    from scheduler.machine.budgets import budgets_for, choose_here
+    from scheduler.machine.budgets import look_here
 
-    choice, probes = choose_here()
+    here = look_here()
     return Devices(
-        budgets=budgets_for(choice),
-        readings=tuple(probe.read(()) for probe in probes),
-        left_out=choice.left_out,
+        budgets=here.budgets,
+        readings=tuple(probe.read(()) for probe in here.probes),
+        left_out=here.choice.left_out,
     )
 
 
 def devices_lines(found: Devices) -> Iterator[str]:
     readings = {reading.device: reading for reading in found.readings}
     for budget in found.budgets:
+        if budget.on_request:
+            continue  # it is among those left out
         yield from _device(budget, readings.get(budget.device.key))
     if not found.budgets:
         yield "no device was found; nothing can run here"

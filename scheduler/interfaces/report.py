@@ -29,12 +29,13 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     id: str
-    state: State
+    state: State | Literal["unknown"]
     spec: RunSpec | None
     status: RunStatus | None
     attempts: tuple[AttemptView, ...] = ()
     waiting: int = 0
     hold: str | None = None
+    problem: str | None = None  #: what of the run's folder cannot be read
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +54,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 def read_report(state: StateFolder, only: str | None = None) -> Report:
     """*only*: this run and no other. Raises client.NoAnswer."""
     answer = ask(state, "/v1/status", Status)
-    devices = answer.view.devices if answer else ()
+    shown = answer.view.devices if answer else ()
+    devices = tuple(one for one in shown if one.attempts or not one.budget.on_request)
     told = {run.run.id: run for run in answer.view.runs} if answer else {}
     runs = []
     over = 0
@@ -71,19 +73,23 @@ def read_report(state: StateFolder, only: str | None = None) -> Report:
 
 
 def is_over(run: RunReport) -> bool:
-    return run.state in ("finished", "failed", "interrupted")
+    return run.state in ("finished", "failed", "interrupted", "unknown")
 
 
 def _read_run(
     state: StateFolder, run: str, told: RunView | None, devices: tuple[DeviceView, ...]
 ) -> RunReport:
-    status = hosts.read_status(state, run)
+    status, problem = hosts.read_status(state, run), None
+    if status is None and (state.run(run) / "status.json").exists():
+        problem = "its status.json cannot be read: it is damaged, or of another version of ours"
     waiting = told.waiting if told and told.connected else ()
     hold = waiting[0].because if waiting else None
     spec = _read_spec(state, run)
     return RunReport(
         id=run,
-        state=_state_now(spec, status, is_connected=told is not None and told.connected),
+        state="unknown"
+        if problem
+        else _state_now(spec, status, is_connected=told is not None and told.connected),
         spec=spec,
         status=status,
         attempts=tuple(
@@ -91,6 +97,7 @@ def _read_run(
         ),
         waiting=len(waiting),
         hold=hold or (status.hold if status else None),
+        problem=problem,
     )
 
 

@@ -16,12 +16,12 @@ import click
 import msgspec
 
 from scheduler.core.model import Run
-from scheduler.daemon import NoSupervisor, ensure_supervisor
 from scheduler.interfaces import checks
 from scheduler.interfaces.errors import BadInput, Failed
 from scheduler.machine.runs import RunSpec, write_whole
 from scheduler.machine.sizes import parse_size
 from scheduler.machine.state import StateFolder, find, new_run, open_state
+from scheduler.machine.summon import NoSupervisor, ensure_supervisor
 
 
 class _Size(click.ParamType[int]):
@@ -151,5 +151,5 @@ def _become_host(state: StateFolder, run: str) -> NoReturn:
     """The same process goes on as the host, so that a terminal's signals and exit code are its."""
     sys.stdout.flush()
     sys.stderr.flush()
-    arguments = [sys.executable, "-m", "scheduler.study.host", str(state.run(run))]
+    arguments = [sys.executable, "-P", "-m", "scheduler.study.host", str(state.run(run))]
     os.execv(sys.executable, arguments)

@@ -13,7 +13,7 @@ from scheduler.core.view import AttemptView, DeviceView
 from scheduler.interfaces.report import Report, RunReport, is_over
 from scheduler.machine.answers import Supervisor
 from scheduler.machine.runs import RunStatus
-from scheduler.machine.sizes import format_size
+from scheduler.machine.sizes import format_duration, format_size
 
 CHANGES_SHOWN = 5
 _MARKS = "#+x.|"  # held, promised besides, strangers, headroom, reserve
@@ -107,11 +107,13 @@ def run_lines(run: RunReport, now_s: float) -> list[str]:
     """A run's progress, its attempts, why it waits, and what was changed lately."""
     status = run.status
     lines = [f"{run.id}  {_state(run)}"]
+    if run.problem:
+        lines.append(f"  {run.problem}")
     if status is not None:
         lines += [f"  {line}" for line in _progress(status)]
     lines += _attempts(run.attempts, status.running if status else {}, now_s)
     if not is_over(run) and run.hold:
-        lines.append(f"  waits: {run.hold}")
+        lines.append(f"  next trial: {run.hold}")
     if status is not None:
         lines += _changes(status.changes[-CHANGES_SHOWN:], now_s)
         lines += [f"  note: {warning}" for warning in status.warnings]
@@ -140,7 +142,14 @@ def _progress(status: RunStatus) -> Iterator[str]:
     )
     yield ", ".join([f"{done}{of} trials done", *(f"{n} {word}" for n, word in named if n)])
     if status.best is not None:
-        yield f"best {status.best.value:.6g} in trial {status.best.number}: {status.best.params}"
+        params = ", ".join(f"{name} {_short(value)}" for name, value in status.best.params.items())
+        yield f"best {status.best.value:.6g} in trial {status.best.number}: {params}"
+    if status.way:
+        yield f"attempts start by {status.way}; study in {status.storage}"
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _attempts(
@@ -152,10 +161,15 @@ def _attempts(
     for one in attempts:
         yield (
             f"  {numbers.get(one.attempt.id, '-'):<7}{one.state:<11}"
-            f"{format_size(one.held_bytes):>9}{format_size(one.attempt.promise_bytes):>10}"
-            f"{format_size(one.peak_bytes):>10}"
+            f"{_seen(one.held_bytes, one):>9}{format_size(one.attempt.promise_bytes):>10}"
+            f"{_seen(one.peak_bytes, one):>10}"
             f"{format_duration(now_s - one.attempt.started_at_s):>12}"
         )
+
+
+def _seen(size_bytes: int | None, one: AttemptView) -> str:
+    """An attempt that no poll has seen yet holds an unknown amount, and will be seen soon."""
+    return "-" if one.peak_bytes is None else format_size(size_bytes)
 
 
 def _changes(changes: Sequence[Change], now_s: float) -> Iterator[str]:
@@ -166,18 +180,6 @@ def _changes(changes: Sequence[Change], now_s: float) -> Iterator[str]:
         at = format_time(one.at_s, now_s)
         yield f"    {at}  {what} on {one.device}: {one.before} -> {one.after}"
         yield f"      {one.because}"
-
-
-def format_duration(seconds: float) -> str:
-    """Two units at most: `45 s`, `12 min`, `2 h 10 min`, `3 d 4 h`."""
-    minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
-    if minutes < 1:
-        return f"{max(0, seconds):.0f} s"
-    if hours < 1:
-        return f"{int(minutes)} min"
-    if days < 1:
-        return f"{int(hours)} h {int(minutes) % 60} min"
-    return f"{int(days)} d {int(hours) % 24} h"
 
 
 def format_time(at_s: float, now_s: float) -> str:

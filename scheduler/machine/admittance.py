@@ -29,7 +29,7 @@ def refusal(joined: Joined, budgets: Sequence[Budget]) -> str | None:
 
 def misfit(run: Run, budgets: Sequence[Budget]) -> str | None:
     """Why no device can ever take a trial of *run*; None: one can."""
-    allowed = [one for one in budgets if run.device in (None, one.device.key)]
+    allowed = [one for one in budgets if one.is_for(run)]
     if not allowed:
         known = ", ".join(f"{one.device.key} ({one.device.name})" for one in budgets)
         return f"there is no device {run.device!r} here; there are: {known or 'none'}"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
-from probes.choose import choose
+from probes.choose import NoSuchDevice, choose
 from probes.reading import Choice, Device, Probe
 from scheduler.core.model import Budget
 from scheduler.machine.cores import usable_cores
@@ -19,17 +20,34 @@ PROMISE_GPU_BYTES = 6 * GIB
 PROMISE_HOST_BYTES = 1 * GIB
 
 
-def choose_here() -> tuple[Choice, tuple[Probe, ...]]:
-    """This machine's devices and their probes; $SCHEDULER_SYSFS_ROOT stands in for /sys."""
-    return choose(sysfs=Path(os.environ.get("SCHEDULER_SYSFS_ROOT", "/sys")))
+class Here(NamedTuple):
+    """This machine's devices. A budget and a probe for each, in the same order: those that are
+    chosen first, then those that a run may name all the same."""
+
+    choice: Choice
+    budgets: tuple[Budget, ...]
+    probes: tuple[Probe, ...]
 
 
-def budgets_for(choice: Choice) -> tuple[Budget, ...]:
-    cores = usable_cores()
-    return tuple(budget_for(device, cores) for device in choice.devices)
+def look_here() -> Here:
+    """Find the devices; $SCHEDULER_SYSFS_ROOT stands in for /sys."""
+    sysfs, cores = Path(os.environ.get("SCHEDULER_SYSFS_ROOT", "/sys")), usable_cores()
+    choice, chosen = choose(sysfs=sysfs)
+    named = [probe for out in choice.left_out for probe in _by_name(sysfs, out.key)]
+    budgets = [budget_for(probe.device, cores) for probe in chosen]
+    budgets += [budget_for(probe.device, cores, on_request=True) for probe in named]
+    return Here(choice, tuple(budgets), (*chosen, *named))
 
 
-def budget_for(device: Device, cores: int) -> Budget:
+def _by_name(sysfs: Path, key: str) -> tuple[Probe, ...]:
+    """The probe of a device that is left out unless it is named; none where it cannot be read."""
+    try:
+        return choose(sysfs=sysfs, wanted=(key,))[1]
+    except NoSuchDevice:
+        return ()
+
+
+def budget_for(device: Device, cores: int, *, on_request: bool = False) -> Budget:
     """The defaults for one device. On host RAM *cores* bound the attempts: each needs one.
 
     A default promise leaves a quarter of the device to strangers, so that a small card with a
@@ -46,4 +64,5 @@ def budget_for(device: Device, cores: int) -> Budget:
         reserve_bytes=reserve_bytes,
         promise_bytes=promise_bytes,
         max_attempts=cores if on_host else None,
+        on_request=on_request,
     )

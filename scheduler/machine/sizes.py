@@ -1,4 +1,4 @@
-"""Sizes as people write and read them. Inside there are bytes. Pure."""
+"""Sizes and durations as people write and read them. Inside are bytes and seconds. Pure."""
 
 from __future__ import annotations
 
@@ -34,3 +34,15 @@ def format_size(size_bytes: int | None) -> str:
     if abs(mib) < 0.95:
         return f"{size_bytes} B" if size_bytes else "0"
     return f"{mib:.0f} MiB" if abs(mib) < 999.5 else f"{mib / 1024:.1f} GiB"
+
+
+def format_duration(seconds: float) -> str:
+    """Two units at most: `45 s`, `12 min`, `2 h 10 min`, `3 d 4 h`."""
+    minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
+    if minutes < 1:
+        return f"{max(0, seconds):.0f} s"
+    if hours < 1:
+        return f"{int(minutes)} min"
+    if days < 1:
+        return f"{int(hours)} h {int(minutes) % 60} min"
+    return f"{int(days)} d {int(hours) % 24} h"

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from scheduler.core.model import Change
 from scheduler.machine.runs import Best, RunStatus, write_whole
+from scheduler.machine.sizes import format_duration
 from scheduler.study.record import CAPACITY, PUT_BACK
 
 WRITE_EVERY_S = 0.5
@@ -69,19 +70,27 @@ class Board:
         self.clear()
         print(text, file=self._terminal, flush=True)
 
-    def refresh(self, *, force: bool = False) -> None:
+    def refresh(self) -> None:
         """Write and draw what has changed, if it is time."""
         now_s = time.monotonic()
-        if self._dirty and (force or now_s - self._written_s >= WRITE_EVERY_S):
-            self.set(updated_at_s=time.time())
-            write_whole(self._path, self.status)
-            self._dirty, self._written_s = False, now_s
-        if self.status.study_name is None:  # optimize was not reached: there is no progress
-            return
+        if now_s - self._written_s >= WRITE_EVERY_S:
+            self.write()
         if self._live:
             self._draw()
-        elif force or now_s - self._said_s >= SAY_EVERY_S:
+        elif now_s - self._said_s >= SAY_EVERY_S:
             self._say_progress(now_s)
+
+    def write(self) -> None:
+        """Write the status file now, if anything has changed."""
+        if self._dirty:
+            self.set(updated_at_s=time.time())
+            write_whole(self._path, self.status)
+            self._dirty, self._written_s = False, time.monotonic()
+
+    def conclude(self) -> None:
+        """Leave the last word of the progress line where the script's own lines go on."""
+        self.say(progress_line(self.status, time.time()))
+        self.write()
 
     def clear(self) -> None:
         """Make room for a line of somebody else's."""
@@ -116,7 +125,7 @@ def counted_as(trial: FrozenTrial) -> str | None:
 def progress_line(status: RunStatus, now_s: float) -> str:
     """`[12/400] 3 running, best 0.123 (trial 7), 4 pruned, 1 came back, 2 h 10 min left`"""
     done = status.complete + status.pruned + status.failed + status.capacity
-    parts = [f"{len(status.running)} running"]
+    parts = [f"{len(status.running)} running"] if status.running else []
     if status.best is not None:
         parts.append(f"best {status.best.value:.6g} (trial {status.best.number})")
     named = (
@@ -126,13 +135,13 @@ def progress_line(status: RunStatus, now_s: float) -> str:
         (status.retried, "came back"),
     )
     parts += [f"{count} {name}" for count, name in named if count]
-    left = time_left_s(status, done, now_s)
+    left = time_left_s(status, done, now_s) if status.state == "running" else None
     if left:
-        parts.append(f"about {duration(left)} left")
+        parts.append(f"about {format_duration(left)} left")
     if not status.running and status.hold:
         parts.append(status.hold)
     total = "" if status.n_trials is None else f"/{status.n_trials}"
-    return f"[{done}{total}] {', '.join(parts)}"
+    return f"[{done}{total}] {', '.join(parts) or status.state}"
 
 
 def time_left_s(status: RunStatus, done: int, now_s: float) -> float | None:
@@ -141,18 +150,6 @@ def time_left_s(status: RunStatus, done: int, now_s: float) -> float | None:
     if status.n_trials is None or status.started_at_s is None or here < 3:
         return None
     return (now_s - status.started_at_s) / here * max(0, status.n_trials - done)
-
-
-def duration(seconds: float) -> str:
-    """Two units at most: `45 s`, `12 min`, `2 h 10 min`, `3 d 4 h`."""
-    minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
-    if minutes < 1:
-        return f"{seconds:.0f} s"
-    if hours < 1:
-        return f"{minutes:.0f} min"
-    if days < 1:
-        return f"{int(hours)} h {int(minutes) % 60} min"
-    return f"{int(days)} d {int(hours) % 24} h"
 
 
 def best_of(study: Any) -> Best | None:

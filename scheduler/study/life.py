@@ -37,8 +37,8 @@ def live(folder: Path) -> int:
     if host.calls == 0 and error is None:
         board.warn(f"{spec.target} ended without calling Study.optimize: nothing was scheduled")
     board.set(state=state, error=error, running={}, hold=None)
-    board.refresh(force=True)
     board.clear()
+    board.write()
     sys.stdout.flush()
     sys.stderr.flush()
     return code

@@ -113,10 +113,10 @@ def reseed(trial_number: int) -> None:
     """
     seed = random.Random(f"{random.getrandbits(64)}:{trial_number}").getrandbits(63)
     random.seed(seed)
-    numpy = sys.modules.get("numpy")
-    if numpy is not None:
-        inherited = int(numpy.random.randint(0, 2**31))
-        numpy.random.seed((inherited + seed) % 2**32)
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        inherited = int(numpy_random.randint(0, 2**31))
+        numpy_random.seed((inherited + seed) % 2**32)
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.manual_seed((int(torch.initial_seed()) + seed) % 2**63)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from scheduler.core.model import Budget
 from scheduler.machine.cores import usable_cores
 from scheduler.machine.runs import RunSpec
 from scheduler.machine.state import StateFolder
+from scheduler.machine.summon import NoSupervisor, ensure_supervisor
 from scheduler.study import canary, inside, link, rerun, resume, template
 from scheduler.study.board import Board, best_of
 from scheduler.study.channel import Line
@@ -66,7 +68,9 @@ class Host:
             kwargs["study_name"] = name
             if "direction" in kwargs or "load_if_exists" in kwargs or _creates(original):
                 kwargs["load_if_exists"] = True
-        study = original(**kwargs)
+        quietly = self._memory.resumed and kwargs.get("storage") is None
+        with inside.quiet() if quietly else contextlib.nullcontext():
+            study = original(**kwargs)
         in_memory = inside.is_in_memory(inside.storage_of(study))
         self._memory.remember(len(self.studies), None if in_memory else study)
         self.studies.append(study)
@@ -170,9 +174,11 @@ class Host:
         inside.set_stop_flag(study, False)
         back = resume.take_up(record, finisher, self._folder / "outcomes", self._memory.resumed)
         begun = resume.begun(record)
+        if self._memory.resumed and begun:
+            study.sampler.reseed_rng()  # a fixed seed would draw what an earlier life has drawn
         quota = Quota(call["n_trials"], call["timeout"], begun=len(begun))
         queue = Queue(run.id, quota, back, next_number=1 + max(begun, default=-1))
-        self._show(study, record, call, launcher)
+        self._show(study, record, line, call, launcher)
         server = Server(
             Call(
                 run=run,
@@ -194,7 +200,8 @@ class Host:
         try:
             server.run()
         finally:
-            self._board.clear()
+            self._board.set(running={}, hold=None)
+            self._board.conclude()
         if finisher.error is not None:
             raise finisher.error
         if server.interrupts:
@@ -202,8 +209,6 @@ class Host:
 
     def _join(self, running: tuple[Running, ...]) -> Joining:
         """Join the supervisor; where there is none, one that was killed or has left, start one."""
-        from scheduler.daemon import NoSupervisor, ensure_supervisor
-
         try:
             return link.join(self._state, self._spec.run, running)
         except OSError:
@@ -214,7 +219,12 @@ class Host:
             return link.join(self._state, self._spec.run, running)
 
     def _show(
-        self, study: optuna.Study, record: Record, call: dict[str, Any], launcher: Launcher
+        self,
+        study: optuna.Study,
+        record: Record,
+        line: int,
+        call: dict[str, Any],
+        launcher: Launcher,
     ) -> None:
         catch_of(call["catch"])  # a wrong one is refused before anything runs
         counts = resume.counts(record)
@@ -229,7 +239,16 @@ class Host:
             done_before=sum(n for field, n in counts.items() if field != "retried"),
             **counts,
         )
-        self._board.refresh(force=True)
+        self._board.write()
+        if line == 0:
+            run = self._spec.run.id
+            self._board.say(
+                f"scheduler: run {run}, attempts start by {launcher.way}; "
+                f"see: scheduler status, scheduler logs {run} TRIAL"
+            )
+        done = self._board.status.done_before
+        if self._memory.resumed and done:
+            self._board.say(f"scheduler: study {study.study_name} goes on after {done} trials")
 
     def _threads(self, budget: Budget) -> int:
         """Cores shared out among as many attempts as the device's memory would take."""

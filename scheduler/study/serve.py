@@ -18,7 +18,7 @@ import optuna
 from scheduler import wire
 from scheduler.core.actions import Hold, Note, Settle, Start, Stop
 from scheduler.core.events import Exited, Left, Offered, Running, Started, Withdrawn
-from scheduler.core.model import Attempt, Budget, Change, Evidence
+from scheduler.core.model import Attempt, Budget, Change, Evidence, Process
 from scheduler.machine import processes
 from scheduler.study import inside, requests
 from scheduler.study.asking import Asking
@@ -74,6 +74,7 @@ class Server:
             call, self._lives, self._asking, self._reactor, self._tell_finished, self._end_with
         )
         self._spares_lost_at: list[int] = []
+        self._left: list[Process] = []  # attempts that are gone, and had children that were not
         self.interrupts = 0
 
     # -- the loop ------------------------------------------------------------------------------
@@ -118,6 +119,8 @@ class Server:
     def _close(self) -> None:
         self._asking.close()
         self._launcher.close()
+        for leader in self._left:
+            self._signal_session(leader, signal.SIGKILL)
         self._send(Left(at_s=0.0, run=self._call.run.id))
         if self._link is not None:
             self._link.close()
@@ -305,6 +308,7 @@ class Server:
         if live.outcome is None and live.number is not None:
             live.outcome = read_outcome(self._outcome_path(live.number))
             self._tell_finished(live)
+        self._end_children(live)
         log = Path(live.log) if live.log else self._call.folder / "logs" / "re-run.log"
         self._exited(live, evidence_of(live.outcome, event.status, tail(log)))
 
@@ -376,7 +380,7 @@ class Server:
         self._reactor.after(STOP_GRACE_S, lambda: self._kill(live, signal.SIGKILL))
 
     def _kill(self, live: Live, number: int) -> None:
-        """Signal an attempt's own process; the supervisor looks after what else it started."""
+        """Signal an attempt's own process; what it started is ended after it."""
         if live.process is not None and live.evidence is None:
             processes.send(live.process, number)
 
@@ -392,6 +396,19 @@ class Server:
             self._board.set(state="finishing")
         else:
             self._reactor.after(0.0, self._put_all_back)
+
+    def _end_children(self, live: Live) -> None:
+        """What an attempt has left in its session (data loaders) holds memory, so it is ended."""
+        leader = live.process
+        if leader is not None and processes.members(leader):
+            self._left.append(leader)
+            self._signal_session(leader, signal.SIGTERM)
+            kill = signal.SIGKILL
+            self._reactor.after(STOP_GRACE_S, lambda: self._signal_session(leader, kill))
+
+    def _signal_session(self, leader: Process, number: int) -> None:
+        for member in processes.members(leader):
+            processes.send(member, number)
 
     def _put_all_back(self) -> None:
         for live in list(self._lives.values()):

@@ -11,6 +11,7 @@ host, its children die with it.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import random
 import select
@@ -69,6 +70,7 @@ def start(begin: Begin) -> Template:
     sys.stdout.flush()
     sys.stderr.flush()
     host = os.getpid()
+    importlib.import_module("numpy.random")  # numpy loads it late; its state is to be inherited
     chance = random.getstate()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = os.fork()

@@ -203,7 +203,7 @@ def test_contention_halves_the_device_once_for_each_incident(scenes):
     assert (again.contentions, again.alone) == (1, False)
     scene.sample(used=0, held={})
     (hold,) = scene.again(again)
-    assert hold.because == f"{CARD} runs 2 already, at most 2 at once"
+    assert hold.because == f"waits for a place on {CARD}: 2 run, at most 2 at once"
 
 
 def test_concurrency_comes_back_by_one_after_clean_finishes(scenes):

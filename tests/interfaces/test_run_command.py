@@ -14,11 +14,11 @@ import pytest
 
 from probes.reading import Choice, Device, LeftOut
 from scheduler.core.model import Run
-from scheduler.daemon import NoSupervisor
 from scheduler.interfaces import run as run_command
 from scheduler.machine import budgets
 from scheduler.machine.runs import RunSpec, RunStatus, read_whole, write_whole
 from scheduler.machine.state import StateFolder, new_run, open_state
+from scheduler.machine.summon import NoSupervisor
 
 GIB = 1 << 30
 CARD = Device(
@@ -48,9 +48,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "here").mkdir()
     (tmp_path / "here/train.py").touch()
     monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setattr(
-        budgets, "choose_here", lambda: (Choice(devices=(CARD,), left_out=(IGPU,)), ())
-    )
+    choice = Choice(devices=(CARD,), left_out=(IGPU,))
+    here = budgets.Here(choice, (budgets.budget_for(CARD, 2),), ())
+    monkeypatch.setattr(budgets, "look_here", lambda: here)
     monkeypatch.setattr(run_command, "ensure_supervisor", lambda state: None)
     monkeypatch.setattr(os, "execv", become)
     return tmp_path / "here"
@@ -62,10 +62,10 @@ def begun(scheduler: Scheduler, state: StateFolder, *arguments: str) -> RunSpec:
         scheduler("run", *arguments)
     path, command = became.value.args
     assert path == command[0] == sys.executable
-    assert command[1:3] == ["-m", "scheduler.study.host"]
-    spec = read_whole(Path(command[3]) / "run.json", RunSpec)
+    assert command[1:4] == ["-P", "-m", "scheduler.study.host"]
+    spec = read_whole(Path(command[4]) / "run.json", RunSpec)
     assert spec is not None
-    assert state.run(spec.run.id) == Path(command[3])
+    assert state.run(spec.run.id) == Path(command[4])
     return spec
 
 

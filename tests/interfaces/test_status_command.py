@@ -16,13 +16,13 @@ import msgspec
 import pytest
 
 from scheduler.core.model import Run
-from scheduler.daemon import ensure_supervisor
 from scheduler.interfaces.report import OVER_SHOWN, Report
 from scheduler.machine import processes
 from scheduler.machine import state as folder
 from scheduler.machine.answers import Devices
 from scheduler.machine.runs import RunSpec, RunStatus, State, write_whole
 from scheduler.machine.state import StateFolder, new_run, open_state
+from scheduler.machine.summon import ensure_supervisor
 
 Scheduler = Callable[..., Any]
 LONG_AGO_S = 1.0
@@ -86,7 +86,8 @@ def test_a_status_that_cannot_be_read_harms_nothing(
 ) -> None:
     run = add_run(state, "running", time.time())
     (state.run(run) / "status.json").write_text("{")
-    assert "train-1  starting" in scheduler("status").out
+    told = scheduler("status").out
+    assert "train-1  unknown\n  its status.json cannot be read" in told
 
 
 def test_of_the_runs_that_are_over_the_last_are_shown(

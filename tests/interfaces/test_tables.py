@@ -126,11 +126,11 @@ supervisor: pid 7, up 2 h 10 min, state in /state
 
 train-1  running
   12 of 400 trials done, 1 running, 2 pruned, 1 too big for the device, 1 came back
-  best 0.125 in trial 5: {'lr': 0.01}
+  best 0.125 in trial 5: lr 0.01
   trial  state           held   promise      peak         age
   13     running      2.0 GiB   6.0 GiB   2.0 GiB       2 min
-  -      running      unknown   6.0 GiB   unknown         7 s
-  waits: waits for memory: wants 6.0 GiB
+  -      running            -   6.0 GiB         -         7 s
+  next trial: waits for memory: wants 6.0 GiB
   changes:
     13:45:40  concurrency on 0000:03:00.0: 4 at once -> 2 at once
       an attempt ran out of memory in company

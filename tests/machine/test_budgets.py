@@ -11,8 +11,10 @@ import pytest
 from probes.reading import Device
 from scheduler.core.model import Budget, Run
 from scheduler.machine.admittance import misfit
-from scheduler.machine.budgets import GIB, MIB, budget_for
+from scheduler.machine.budgets import GIB, MIB, budget_for, look_here
 from scheduler.machine.cores import parse_cgroup, parse_quota, usable_cores
+from tests.emulated.card import EmulatedCard
+from tests.emulated.tree import RX_7900_GRE, RYZEN_IGPU
 
 
 def device(kind: Literal["amd", "host"], total_bytes: int | None, key: str = "it") -> Device:
@@ -110,3 +112,16 @@ def test_what_can_run(run: Run) -> None:
 )
 def test_what_cannot_run_is_told_why(run: Run, words: str) -> None:
     assert misfit(run, BUDGETS) == words
+
+
+def test_what_is_left_out_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside a card, host RAM and a small iGPU are for runs that name them, and for no others."""
+    with EmulatedCard(tmp_path, RX_7900_GRE, RYZEN_IGPU) as card:
+        monkeypatch.setenv("SCHEDULER_SYSFS_ROOT", str(card.sysfs))
+        here = look_here()
+    assert [probe.device.key for probe in here.probes] == [b.device.key for b in here.budgets]
+    free = [b.device.key for b in here.budgets if b.is_for(Run(id="r"))]
+    assert free == [RX_7900_GRE.address]
+    named = {b.device.key for b in here.budgets if b.on_request}
+    assert named == {"host", RYZEN_IGPU.address}
+    assert [b.device.key for b in here.budgets if b.is_for(Run(id="r", device="host"))] == ["host"]
