@@ -98,7 +98,12 @@ def _run(
 
 
 def _pickled(error: BaseException | None) -> bytes | None:
-    """For the host to raise again; None where an exception cannot travel."""
+    """For the host to raise again; None where an exception cannot travel.
+
+    One that claims to be of a module that is not loaded would have pickle load it.
+    """
+    if type(error).__module__ not in sys.modules:
+        return None
     try:
         text = pickle.dumps(error)
         pickle.loads(text)

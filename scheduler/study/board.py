@@ -158,4 +158,8 @@ def best_of(study: Any) -> Best | None:
         trial = study.best_trial
     except (ValueError, RuntimeError):
         return None
-    return Best(number=trial.number, value=trial.value, params=msgspec.to_builtins(trial.params))
+    return Best(
+        number=trial.number,
+        value=trial.value,
+        params=msgspec.to_builtins(trial.params, enc_hook=repr),
+    )

@@ -13,11 +13,17 @@ from typing import Any
 import optuna
 from optuna.pruners import _filter_study
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage, _CachedStorage
+from optuna.storages._rdb.models import TrialUserAttributeModel
 from optuna.study._optimize import _log_failed_trial
 from optuna.study._tell import _tell_with_warning
 from optuna.trial import FrozenTrial, TrialState
 
 logger = optuna.logging.get_logger("optuna.study._optimize")
+
+
+def is_user_attribute(model: type) -> bool:
+    """Of the tables in which a database keeps the attributes of trials."""
+    return model is TrialUserAttributeModel
 
 
 def storage_of(study: optuna.Study) -> BaseStorage:

@@ -83,8 +83,13 @@ def apply_environment(go: Go) -> None:
 
 
 def thread_environment(threads: int) -> dict[str, str]:
-    """The variables for a process that has not loaded its libraries yet; the user's own win."""
-    return {name: str(threads) for name in THREAD_VARIABLES if name not in os.environ}
+    """The variables for a process that has not loaded its libraries yet.
+
+    None where the user has set one: torch takes the least of OMP's and MKL's number.
+    """
+    if any(name in os.environ for name in THREAD_VARIABLES):
+        return {}
+    return dict.fromkeys(THREAD_VARIABLES, str(threads))
 
 
 def share_threads(threads: int) -> None:

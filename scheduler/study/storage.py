@@ -3,24 +3,26 @@
 ``DurableStorage`` is Optuna's own SQLite storage with two things changed. It writes ahead with
 ``synchronous=NORMAL``: with one writer this costs about 17 ms a trial with ten reports and cannot
 corrupt; only a loss of power can take the last commits, and an attempt's outcome is fsynced apart.
-And attributes that JSON cannot hold, which a script without a storage may set, are kept as private
-files of the run.
+And attributes and categorical choices that JSON cannot hold, which a script without a storage may
+use, are kept as private files of the run.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import pickle
 import sqlite3
 import threading
-from collections.abc import Container, Sequence
+import warnings
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
@@ -29,6 +31,7 @@ from optuna.trial import FrozenTrial, TrialState
 from scheduler.study import inside
 
 COPIED = "scheduler:copied"  #: what the script had put into the study is all there
+JSON_CHOICES = (type(None), bool, int, float, str)  #: what Optuna's databases take
 PICKLED = "scheduler:pickled"  #: the attribute's value is the name of a file in ``attributes/``
 
 
@@ -42,39 +45,84 @@ class DurableStorage(RDBStorage):
         # A trial's fields are read through a connection of the calling thread.
         super().__init__(f"sqlite:///{path}", {"creator": lambda: _connect(path)})
 
-    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        super().set_trial_user_attr(trial_id, key, self._storable(value))
-
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
         super().set_study_user_attr(study_id, key, self._storable(value))
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
         return self._restored(super().get_study_user_attrs(study_id))
 
-    def _get_prepared_new_trial(self, study_id: int, template_trial: Any, session: Any) -> Any:
-        if template_trial is not None:
-            attrs = template_trial.user_attrs
-            template_trial.user_attrs = {k: self._storable(v) for k, v in attrs.items()}
-        return super()._get_prepared_new_trial(study_id, template_trial, session)
+    def _set_trial_attr_without_commit(
+        self, session: Any, model_cls: Any, trial_id: int, key: str, value: Any
+    ) -> None:
+        """Also ``enqueue_trial``'s parameters; other system attributes are made for JSON."""
+        for_json = not inside.is_user_attribute(model_cls) and key != "fixed_params"
+        storable = value if for_json else self._storable(value)
+        super()._set_trial_attr_without_commit(session, model_cls, trial_id, key, storable)
+
+    def _set_trial_param_without_commit(
+        self,
+        session: Any,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+        previous_distribution: BaseDistribution | None = None,
+    ) -> None:
+        storable = self._storable_choices(distribution)
+        before = None
+        if previous_distribution is not None:
+            before = self._storable_choices(previous_distribution)
+        super()._set_trial_param_without_commit(
+            session, trial_id, param_name, param_value_internal, storable, before
+        )
 
     def _build_frozen_trial_from_trial_model(self, trial: Any) -> FrozenTrial:
         frozen = super()._build_frozen_trial_from_trial_model(trial)
         frozen.user_attrs = self._restored(frozen.user_attrs)
+        frozen.system_attrs = self._restored(frozen.system_attrs)
+        _exchange(frozen, self._restored_choices)
         return frozen
 
     def _storable(self, value: Any) -> Any:
-        try:
-            json.dumps(value)
-        except (TypeError, ValueError):
-            text = pickle.dumps(value)
-            name = hashlib.sha256(text).hexdigest()[:32]
-            descriptor = os.open(
-                self._attributes / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600
-            )
-            with open(descriptor, "wb") as file:
-                file.write(text)
-            return {PICKLED: name}
-        return value
+        """*value* where JSON gives it back as it is: it has no tuples and no numbers as keys."""
+        with contextlib.suppress(TypeError, ValueError):
+            if json.loads(json.dumps(value)) == value:
+                return value
+        return {PICKLED: self._keep(value)}
+
+    def _keep(self, value: Any) -> str:
+        """Write *value* into a private file; returns its name."""
+        text = pickle.dumps(value)
+        name = hashlib.sha256(text).hexdigest()[:32]
+        descriptor = os.open(self._attributes / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "wb") as file:
+            file.write(text)
+        return name
+
+    def _storable_choices(self, distribution: BaseDistribution) -> BaseDistribution:
+        """Optuna warns of choices that are tuples or functions, and takes them in memory."""
+        if not isinstance(distribution, CategoricalDistribution):
+            return distribution
+        choices = distribution.choices
+        if all(isinstance(choice, JSON_CHOICES) for choice in choices):
+            return distribution
+        return CategoricalDistribution(
+            [c if isinstance(c, JSON_CHOICES) else f"{PICKLED}:{self._keep(c)}" for c in choices]
+        )
+
+    def _restored_choices(self, distribution: BaseDistribution) -> BaseDistribution:
+        if not isinstance(distribution, CategoricalDistribution):
+            return distribution
+        kept = [str(choice).removeprefix(f"{PICKLED}:") for choice in distribution.choices]
+        if kept == [str(choice) for choice in distribution.choices]:
+            return distribution
+        choices = [
+            choice if name == str(choice) else self._value({PICKLED: name})
+            for choice, name in zip(distribution.choices, kept, strict=True)
+        ]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Optuna has said it where the user suggested them
+            return CategoricalDistribution(choices)
 
     def _restored(self, attrs: dict[str, Any]) -> dict[str, Any]:
         return {key: self._value(value) for key, value in attrs.items()}
@@ -88,6 +136,19 @@ class DurableStorage(RDBStorage):
             if status.st_uid != os.getuid() or status.st_mode & 0o022:
                 raise PermissionError(f"{file.name} could have been written by another user")
             return pickle.load(file)
+
+
+def _exchange(
+    trial: FrozenTrial, translate: Callable[[BaseDistribution], BaseDistribution]
+) -> None:
+    """Put every distribution's translation in its place, and the choice made with it."""
+    params, distributions = dict(trial.params), dict(trial.distributions)
+    for name, distribution in distributions.items():
+        other = distributions[name] = translate(distribution)
+        if other is not distribution:
+            params[name] = other.to_external_repr(distribution.to_internal_repr(params[name]))
+    trial.distributions = distributions
+    trial.params = params
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -399,3 +399,36 @@ def test_a_constraint_set_by_the_trial(scripts: Runner) -> None:
         tell.say(trials=tell.trials(study), constraints=[t.constraints for t in study.trials])
     """
     assert_same(scripts, text, "fork")
+
+
+def test_categorical_choices_of_any_kind(scripts: Runner, way: str) -> None:
+    """Optuna warns of tuples and functions as choices, and takes them for a study in memory."""
+    text = """
+        import json, optuna, tell, warnings
+        warnings.simplefilter("ignore")
+
+        def relu(x):
+            return max(0, x)
+
+        def objective(trial):
+            layers = trial.suggest_categorical("layers", [(8,), (8, 8), None, "none"])
+            function = trial.suggest_categorical("function", [relu, abs, int])
+            assert layers in (None, "none") or isinstance(layers, tuple)
+            trial.set_user_attr("exact", {1: (layers, 2.5)})
+            return function(-1) + len(trial.study.trials) / 10
+
+        study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=4, n_startup_trials=2))
+        study.enqueue_trial({"layers": (8, 8), "function": abs})
+        study.enqueue_trial({"layers": (8,)})
+        study.add_trial(optuna.trial.create_trial(
+            params={"layers": (8,)}, value=1.0,
+            distributions={"layers": optuna.distributions.CategoricalDistribution(
+                [(8,), (8, 8), None, "none"])}))
+        study.optimize(objective, n_trials=5)
+        tell.say(params=[[repr(p) for p in t.params.items()] for t in study.trials],
+                 same=study.best_params["function"] in (relu, abs, int),
+                 exact=repr([t.user_attrs for t in study.trials]))
+    """
+    plain = scripts.plain(text.replace("repr(p)", "str(p[1]).split(' at ')[0]"))
+    ours = scripts(None, "--max-trials", "1", "--start", way, target="script.py").ok()
+    assert list(differences("", ours.said, plain.said)) == []

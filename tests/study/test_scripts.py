@@ -50,7 +50,8 @@ def test_names_and_arguments(scripts: Runner, way: str) -> None:
 def test_objects_of_the_script_reach_the_objective(scripts: Runner, way: str) -> None:
     """Globals, closures, lambdas, partials, bound methods and callable objects."""
     text = """
-        import functools, optuna, tell
+        from functools import partial
+        import optuna, tell
 
         table = {"a": [1, {"deep": (2, 3)}]}
 
@@ -70,7 +71,7 @@ def test_objects_of_the_script_reach_the_objective(scripts: Runner, way: str) ->
                 return len(local) + table["a"][0]
 
             study = optuna.create_study()
-            for objective in (nested, Model(1).method, Model(2), functools.partial(Model(3), more=4)):
+            for objective in (nested, Model(1).method, Model(2), partial(Model(3), more=4)):
                 study.optimize(objective, n_trials=1)
             tell.say(values=[t.value for t in study.trials], own=len(local))
 
