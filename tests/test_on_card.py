@@ -50,7 +50,7 @@ STEPS = """
     from tests.emulated import gpu
 
     def objective(trial):
-        gpu.hold(2 << 30)
+        gpu.hold(1 << 30)
         pathlib.Path(f"began.{trial.number}").touch()
         while not pathlib.Path("go").exists():
             time.sleep(0.02)
@@ -165,7 +165,7 @@ def test_a_stranger_holds_new_starts_and_is_not_touched(
 ) -> None:
     """10 GiB of somebody else's: nothing new starts and status says why; when they leave, all
     goes on. The stranger keeps every byte."""
-    going = on_card.begin(STEPS, "--memory-per-trial", "3GiB", "--max-trials", "2")
+    going = on_card.begin(STEPS, "--memory-per-trial", "5GiB", "--max-trials", "2")
     going.wait_for_files("began.*", 2)
     with card.stranger(10 * GIB):
         before = card.used_bytes()
@@ -173,8 +173,8 @@ def test_a_stranger_holds_new_starts_and_is_not_touched(
         going.wait_for(lambda: running(going) == 0, "the first two to end")
         waits = lambda: "memory" in (hold_of(on_card) or "")  # noqa: E731
         going.wait_for(waits, "memory as the reason to wait")
-        assert card.used_bytes() == before - 2 * 2 * GIB
-        assert len(list(on_card.own.glob("began.*"))) <= 4
+        assert card.used_bytes() == before - 2 * GIB
+        assert len(list(on_card.own.glob("began.*"))) == 2
     assert Counter(trial.state.name for trial in going.wait().ok().study().trials)["COMPLETE"] == 6
 
 

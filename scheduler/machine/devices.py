@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 PERIOD_S = 1.0
 STALE_S = 3.0  #: an older reading is no reading
-_SHORTEST_S = 0.1  #: between two polls, however often one is asked for
+_SHORTEST_S = 0.02  #: between two polls, the first time that one is asked for early
 
 Trees = Callable[[str], tuple[int, ...]]  #: root pids of our attempts on a device, by its key
 
@@ -97,21 +97,29 @@ class Poller:
         self._period_s = period_s
         self._answered = threading.Condition()
         self._nudged = threading.Event()
+        self._pause_s = _SHORTEST_S
         self._readers = [_Reader(probe, self._answered) for probe in probes]
 
     def start(self) -> None:
         threading.Thread(target=self._work, name="poll", daemon=True).start()
 
-    def nudge(self) -> None:
-        """Poll soon: something has changed that a reading will show."""
+    def nudge(self, *, again: bool = False) -> None:
+        """Poll soon: something has changed that a reading will show.
+
+        *again*: the last one did not show it yet. Each time it is waited for twice as long.
+        """
+        if not again:
+            self._pause_s = _SHORTEST_S
         self._nudged.set()
 
     def _work(self) -> None:
         while True:
             began_s = time.monotonic()
             self._put(self.poll())
-            time.sleep(_SHORTEST_S)
-            self._nudged.wait(max(0.0, began_s + self._period_s - time.monotonic()))
+            time.sleep(self._pause_s)
+            self._pause_s = min(self._period_s, 2 * self._pause_s)
+            if not self._nudged.wait(max(0.0, began_s + self._period_s - time.monotonic())):
+                self._pause_s = _SHORTEST_S
             self._nudged.clear()
 
     def poll(self) -> Sampled:

@@ -84,7 +84,9 @@ class World:
         """Waits for the next event; None: it is time to leave."""
         self.view = self._core.view()
         if any(one.state == "releasing" for one in self._attempts()):
-            self._poller.nudge()  # a device shows what it got back some time after the exit
+            self._poller.nudge(
+                again=True
+            )  # a device shows what it got back some time after the exit
         if self._next:
             return self._next.popleft()
         while (event := self._queue.get()) is not None:

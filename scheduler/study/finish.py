@@ -97,7 +97,8 @@ class Finisher:
 
     def _after(self, trial: FrozenTrial) -> None:
         self._board.count(trial)
-        self._board.set(best=best_of(self._study))
+        if trial.state == TrialState.COMPLETE:
+            self._board.set(best=best_of(self._study))
         self._board.clear()
         try:
             for callback in self._callbacks:

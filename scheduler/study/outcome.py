@@ -1,6 +1,6 @@
 """What an attempt writes down about its end, before it tells anybody.
 
-One JSON file an attempt, fsynced with its folder, so that a host that is killed right after finds
+One JSON file an attempt, fsynced, so that a host that is killed right after finds
 the result when it is resumed. No pickle: the file outlives the processes.
 """
 
@@ -104,18 +104,11 @@ def _names(error: BaseException) -> Iterator[str]:
 
 
 def write_down(outcome: Outcome, path: Path) -> None:
-    """Return only when *outcome* would survive the machine's power going away."""
-    partial = path.with_suffix(".partial")
-    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    """Return when *outcome* is on the disk. What a kill tears is no JSON, and so no outcome."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(msgspec.json.encode(_encodable(outcome)))
         file.flush()
         os.fsync(file.fileno())
-    os.replace(partial, path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _encodable(outcome: Outcome) -> dict[str, Any]:

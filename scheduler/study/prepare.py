@@ -23,6 +23,8 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, NoReturn
 
+import threadpoolctl
+
 from scheduler.study.channel import Go
 
 THREAD_VARIABLES = (
@@ -100,8 +102,6 @@ def share_threads(threads: int) -> None:
     """
     if any(name in os.environ for name in THREAD_VARIABLES):
         return
-    import threadpoolctl
-
     os.environ.update(thread_environment(threads))
     _kept.append(threadpoolctl.threadpool_limits(limits=threads))
     torch = sys.modules.get("torch")
