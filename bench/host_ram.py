@@ -47,7 +47,7 @@ def main() -> None:
         for jobs in ("1", "2"):
             plain = [sys.executable, str(script), str(TRIALS), jobs]
             took[f"plain Optuna, n_jobs={jobs}"] = measure.run(plain, environment, folder)
-        options = ["--reserve", str(reserve), "--memory-per-trial", "700MiB", "--max-trials", "8"]
+        options = ["--reserve", str(reserve), "--memory-per-trial", "900MiB", "--max-trials", "8"]
         ours = [*measure.SCHEDULER, "run", *options, str(script), str(TRIALS), "1"]
         took["scheduler run"] = measure.run(ours, environment, folder)
     for way, seconds in took.items():

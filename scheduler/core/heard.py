@@ -139,7 +139,7 @@ def hear_exception(names: Sequence[str], message: str) -> Heard | None:
     for name in names:
         for pattern, kind in CLASSES:
             if pattern.fullmatch(name):
-                because = f"{name}: {message}" if name not in message else message
+                because = message if name in message else f"{name}: {message}".rstrip(": ")
                 return Heard(kind=kind, because=short(because), own_cap=_allowed(message))
     hints = LIBRARY.fullmatch(names[0]) is not None
     return _first_sign([sign for sign in AFTER_CLASS if hints or not sign.hint], message)

@@ -102,9 +102,13 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
             total = self.budget.device.total_bytes
         return None if total is None else total - self.reserve_bytes(run)
 
-    def limit(self) -> int | None:
-        limits = [n for n in (self.budget.max_attempts, self.at_most) if n is not None]
-        return min(limits, default=None)
+    def limit(self, run: Run | None = None) -> int | None:
+        """Attempts at once: the device's default, which a run with a number of its own overrules,
+        and what was learned, which none does. None: memory alone decides."""
+        default = self.budget.max_attempts
+        if run is not None and run.max_attempts is not None:
+            default = None
+        return min((n for n in (default, self.at_most) if n is not None), default=None)
 
     def promise_bytes(self, trial: Trial, run: Run) -> int:
         """The promise for *trial*: what it was seen to need, its run's, or the device's."""
@@ -198,7 +202,7 @@ def _unlike(queue: Queue) -> Iterator[Trial]:
 
 def _is_open(room: Room) -> bool:
     """Whether anything at all could start there now; most events find all devices full."""
-    limit = room.limit()
+    limit = room.at_most
     if room.alone or room.rests or room.account.left_bytes is None:
         return False
     return room.account.left_bytes > 0 and (limit is None or room.attempts < limit)
@@ -220,7 +224,7 @@ def _fit(trial: Trial, run: Run, room: Room, most: int | None) -> Place | Refusa
 
 
 def _fit_in(trial: Trial, run: Run, room: Room, headroom: int) -> Place | Refusal:
-    limit, ceiling = room.limit(), room.ceiling_bytes(run)
+    limit, ceiling = room.limit(run), room.ceiling_bytes(run)
     if limit is not None and room.attempts >= limit:
         return Refusal(why="limit", run=run, room=room)
     promise = room.promise_bytes(trial, run)

@@ -49,7 +49,7 @@ def held(refusal: Refusal, trial: Trial) -> str:
             of_run, number = room.drained_for
             return f"{room.key} is kept for trial {number} of {of_run}, overtaken too often"
         case "limit":
-            running = f"{room.attempts} run, at most {room.limit()} at once"
+            running = f"{room.attempts} run, at most {room.limit(run)} at once"
             return f"waits for a place on {room.key}: {running}"
         case "resting":
             return f"{room.key} was short of memory just now; it is watched for a while first"

@@ -45,7 +45,12 @@ _TYPED = click.core.ParameterSource.COMMANDLINE
     type=_Size(),
     help="What a trial is promised until its peak is known. Default: 6GiB on a GPU, 1GiB on RAM.",
 )
-@click.option("--max-trials", type=_AT_LEAST_ONE, metavar="N", help="At most so many at once.")
+@click.option(
+    "--max-trials",
+    type=_AT_LEAST_ONE,
+    metavar="N",
+    help="At most so many at once. Default: memory decides; on host RAM one a core too.",
+)
 @click.option("--n-trials", type=_AT_LEAST_ONE, metavar="N", help="Overrides the script's own.")
 @click.option("--reserve", type=_Size(), help="Kept free. Default: 10 %, on a GPU at least 512MiB.")
 @click.option("--no-containment", is_flag=True, help="Do not cap a trial at its promise.")

@@ -256,7 +256,7 @@ class Host:
         total = budget.device.total_bytes or 0
         promise = run.promise_bytes or budget.promise_bytes
         reserve = budget.reserve_bytes if run.reserve_bytes is None else run.reserve_bytes
-        limits = [(total - reserve) // promise, budget.max_attempts, run.max_attempts]
+        limits = [(total - reserve) // promise, run.max_attempts or budget.max_attempts]
         company = max(1, min(limit for limit in limits if limit is not None))
         return max(1, usable_cores() // company)
 

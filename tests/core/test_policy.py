@@ -78,7 +78,12 @@ def test_unknown_admits_nothing():
 
 def test_why_a_device_refuses():
     assert why(trial(), room(promises=(GIB,), at_most=1)) == "limit"
-    assert why(trial(), room(budget(max_attempts=1), promises=(GIB,))) == "limit"
+    limited = room(budget(max_attempts=1), promises=(GIB,))
+    assert why(trial(), limited) == "limit"
+    assert isinstance(answer(trial(), limited, run=Run(id="r", max_attempts=2), active=1), Place)
+    assert (
+        why(trial(), room(promises=(GIB,), at_most=1), run=Run(id="r", max_attempts=2)) == "limit"
+    )
     assert why(trial(), room(rests=True)) == "resting"
     assert why(trial(), room(alone=True, promises=(GIB,))) == "alone"
     assert why(trial(), room(drained_for=("r", 9))) == "drained"

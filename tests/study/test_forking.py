@@ -192,23 +192,16 @@ def test_torch_shares_the_cores_too(scripts: Runner, way: str) -> None:
         tell.say(threads=study.best_value)
     """
     assert scripts(text, "--start", way).ok().said["threads"] == share
-    for number in ("1", "2"):  # not what a trial alone would get, and what two would
-        environment = {"OMP_NUM_THREADS": number}
-        again = scripts(
-            None,
-            "--start",
-            way,
-            "--max-trials",
-            number,
-            environment=environment,
-            target="script.py",
-        )
-        assert again.ok().said["threads"] == int(number)
+    environment = {"OMP_NUM_THREADS": "1"}  # alone, it would be given all cores
+    again = scripts(
+        None, "--start", way, "--max-trials", "1", environment=environment, target="script.py"
+    )
+    assert again.ok().said["threads"] == 1
 
 
 @pytest.mark.torch
-def test_torch_draws_differently_in_each_trial(scripts: Runner, way: str) -> None:
-    """Also where the script has set a seed, and the same in each run of it then."""
+def test_torch_draws_differently_in_each_trial(scripts: Runner) -> None:
+    """Also where the script has set a seed."""
     need("torch")
     text = """
         import optuna, tell, torch
@@ -221,7 +214,7 @@ def test_torch_draws_differently_in_each_trial(scripts: Runner, way: str) -> Non
         study.optimize(objective, n_trials=2)
         tell.say(drawn=[t.value for t in study.trials])
     """
-    drawn = scripts(text, "--start", way).ok().said["drawn"]
+    drawn = scripts(text).ok().said["drawn"]
     assert len(set(drawn)) == 2
 
 

@@ -63,8 +63,8 @@ def test_seeded_samplers(scripts: Runner) -> None:
 
         facts = {}
         for sampler in (
-            samplers.TPESampler(seed=3, n_startup_trials=3),
-            samplers.TPESampler(seed=3, n_startup_trials=3, multivariate=True, group=True),
+            samplers.TPESampler(seed=3, n_startup_trials=2),
+            samplers.TPESampler(seed=3, n_startup_trials=2, multivariate=True, group=True),
             samplers.RandomSampler(seed=3),
             samplers.QMCSampler(seed=3),
             samplers.CmaEsSampler(seed=3),
@@ -74,7 +74,7 @@ def test_seeded_samplers(scripts: Runner) -> None:
                 if function is conditional and len(facts) > 3:
                     continue
                 study = optuna.create_study(sampler=sampler)
-                study.optimize(function, n_trials=6)
+                study.optimize(function, n_trials=5)
                 facts[f"{type(sampler).__name__} {len(facts)}"] = tell.trials(study)
         study = optuna.create_study(sampler=samplers.NSGAIISampler(seed=3, population_size=4),
                                     directions=["minimize", "maximize"])
