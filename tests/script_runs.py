@@ -200,11 +200,15 @@ class Going:
 
 
 class Runner:
-    """Starts scripts in *own* with the state folder *state*."""
+    """Starts scripts in *own* with the state folder *state*.
+
+    ``prefix``: the words of a command that ends by running the words after it in its own place.
+    """
 
     def __init__(self, own: Path, state: Path) -> None:
         self.own = own
         self.state = state
+        self.prefix: tuple[str, ...] = ()
         self._begun: list[Going] = []
 
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -250,7 +254,7 @@ class Runner:
     ) -> Going:
         with open(self.own / "out.txt", "wb") as out, open(self.own / "err.txt", "wb") as err:
             process = subprocess.Popen(
-                [*COMMAND, *command],
+                [*self.prefix, *COMMAND, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,

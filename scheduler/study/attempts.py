@@ -1,0 +1,333 @@
+"""The attempts of one call, from the supervisor's Start until their end is settled.
+
+What is heard of an attempt's process and what it wrote is put together here, and told to the
+supervisor and to the study. Not here: who may start, and the conversation with the supervisor
+(``serve``).
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+
+from scheduler import wire
+from scheduler.core.actions import Settle
+from scheduler.core.events import Exited, Running, Started
+from scheduler.core.model import Attempt, Budget, Evidence, Process, Trial
+from scheduler.machine import processes
+from scheduler.study import inside, requests
+from scheduler.study.asking import Asking
+from scheduler.study.board import Board
+from scheduler.study.channel import Go
+from scheduler.study.desk import Call, Desk
+from scheduler.study.finish import Finisher
+from scheduler.study.launch import Ended, Forked, Launcher, LauncherGone, tail
+from scheduler.study.live import Live, evidence_of
+from scheduler.study.outcome import read as read_outcome
+from scheduler.study.reactor import Reactor
+from scheduler.study.record import Record
+from scheduler.study.resume import once_more
+
+STOP_GRACE_S = 5.0  #: between SIGTERM and SIGKILL
+LINGER_S = 30.0  #: how long the exit handlers of a finished attempt may take
+MAX_SPARE_DEATHS = 3
+
+Send = Callable[[wire.FromHost], None]
+
+
+class Attempts:
+    """All that have started and are not settled. *send* takes what the supervisor must know."""
+
+    def __init__(
+        self,
+        call: Call,
+        record: Record,
+        finisher: Finisher,
+        board: Board,
+        launcher: Launcher,
+        reactor: Reactor,
+        send: Send,
+    ) -> None:
+        self._call = call
+        self._record = record
+        self._finisher = finisher
+        self._board = board
+        self._launcher = launcher
+        self._reactor = reactor
+        self._send = send
+        self._asking = Asking()
+        self._lives: dict[str, Live] = {}
+        self._desk = Desk(
+            call, self._lives, self._asking, reactor, self._tell_finished, self._end_with
+        )
+        self._spares_lost_at: list[int] = []
+        self._left: list[Process] = []  # attempts that are gone, and had children that were not
+        self._all_go_back = False
+        self.budgets: dict[str, Budget] = {}  #: the devices that attempts may be given
+        self.numbers: dict[int, int] = {}  #: Optuna's number of a trial's last attempt
+        reactor.watch(self._asking.bell.fileno(), self._asking.finished)
+
+    @property
+    def bell(self) -> int:
+        """A descriptor that wakes the reactor when it is written to."""
+        return self._asking.ring.fileno()
+
+    @property
+    def any(self) -> bool:
+        return bool(self._lives)
+
+    def running(self) -> dict[str, int]:
+        """Optuna's trial number by attempt id, of those whose process runs."""
+        return {
+            live.attempt.id: live.number
+            for live in self._lives.values()
+            if live.runs and live.number is not None
+        }
+
+    def unsettled(self) -> tuple[Running, ...]:
+        """What a supervisor must know when it is joined."""
+        return tuple(
+            Running(attempt=live.attempt, process=live.process)
+            for live in self._lives.values()
+            if not live.told or live.runs
+        )
+
+    def report_exits(self) -> None:
+        """Say again which of the unsettled have ended."""
+        for live in list(self._lives.values()):
+            if live.evidence is not None:
+                self._report_exit(live)
+
+    def attend_launcher(self) -> None:
+        """Listen to whatever the launcher has new to listen to."""
+        for peer in self._launcher.peers():
+            self._desk.attend(peer)
+        for descriptor in self._launcher.descriptors():
+            self._reactor.watch(descriptor, lambda fd=descriptor: self._news(fd))  # type: ignore[misc]
+
+    def close(self) -> None:
+        """End what is left."""
+        self._asking.close()
+        self._launcher.close()
+        for leader in self._left:
+            self._signal_session(leader, signal.SIGKILL)
+        for live in self._lives.values():
+            if live.peer is not None:
+                self._desk.dismiss(live.peer)
+
+    def _end_with(self, text: str) -> None:
+        self._finisher.end_with(RuntimeError(text))
+
+    # -- from its start to its end -------------------------------------------------------------
+
+    def start(self, attempt: Attempt, trial: Trial, *, returned: bool) -> None:
+        """Ask the study for *trial* and start a process for it, at the same time."""
+        live = self._lives[attempt.id] = Live(attempt=attempt)
+        self._board.started()
+        self._asking.later(
+            lambda: self._record.ask(trial, returned=returned),
+            lambda asked: self._asked(live, asked),
+            lambda error: self._not_asked(live, error),
+        )
+        try:
+            live.peer, pid = self._launcher.launch(attempt, self.budgets[attempt.device])
+        except OSError as error:
+            because = f"the attempt did not start: {error}"
+            self._exited(live, Evidence(signal=signal.SIGKILL, message=because))
+            return
+        self._desk.attend(live.peer)
+        if pid is not None:
+            self._forked(Forked(attempt.id, pid))
+
+    def _not_asked(self, live: Live, error: BaseException) -> None:
+        """The sampler or the storage raised: in ``optimize`` this ends the run."""
+        self._finisher.end_with(error)
+        self._let_go(live)
+        self._kill(live, signal.SIGKILL)
+
+    def _asked(self, live: Live, asked: optuna.Trial) -> None:
+        live.asked = asked
+        self.numbers[live.trial.number] = asked.number
+        live.log = str(self._call.folder / "logs" / f"{asked.number}.log")
+        if self._all_go_back:
+            self._put_back_stopped(live)
+        elif live.evidence is not None:  # it died while the sampler was at work
+            self._report_exit(live)
+        elif live.peer is not None:
+            live.peer.go(self._go(live, asked))
+
+    def _go(self, live: Live, asked: optuna.Trial) -> Go:
+        budget = self.budgets[live.attempt.device]
+        studies = enumerate(self._call.studies)
+        return Go(
+            attempt=live.attempt,
+            study=self._call.study_index,
+            studies=tuple(requests.handle_of(index, study) for index, study in studies),
+            trial=inside.live_record(asked),
+            search_space=asked.relative_search_space or {},
+            relative_params=asked.relative_params,
+            environment=dict(budget.device.environment),
+            on_host=budget.device.kind == "host",
+            total_bytes=budget.device.total_bytes,
+            threads=self._call.threads(budget),
+            log=live.log,
+            outcome=str(self._outcome_path(asked.number)),
+        )
+
+    def _outcome_path(self, number: int) -> Path:
+        return self._call.folder / "outcomes" / f"{self._call.line}-{number}.json"
+
+    def _news(self, descriptor: int) -> None:
+        try:
+            news = self._launcher.news(descriptor)
+        except LauncherGone:
+            self._replace_launcher(descriptor)
+            return
+        for event in news:
+            if isinstance(event, Forked):
+                self._forked(event)
+            else:
+                self._ended(event)
+        if descriptor not in self._launcher.descriptors():
+            self._reactor.forget(descriptor)
+
+    def _replace_launcher(self, descriptor: int) -> None:
+        """What the old one had started died with it, by a kill."""
+        self._reactor.forget(descriptor)
+        self._launcher = self._launcher.replacement()
+        self._board.set(way=self._launcher.way)
+        self._board.warn(f"attempts start by {self._launcher.way} from now on")
+        for live in list(self._lives.values()):
+            if live.runs:
+                self._ended(Ended(live.attempt.id, signal.SIGKILL))
+
+    def _forked(self, event: Forked) -> None:
+        live = self._lives[event.attempt]
+        live.process = processes.identify(event.pid)
+        if live.process is not None:
+            self._send(Started(at_s=0.0, attempt=event.attempt, process=live.process))
+        if live.stopping or live.told:
+            self._kill(live, signal.SIGKILL)
+
+    def _ended(self, event: Ended) -> None:
+        if event.attempt is None:
+            self._spare_died()
+            return
+        live = self._lives[event.attempt]
+        if live.peer is not None:
+            self._desk.drain(live.peer)
+            self._desk.dismiss(live.peer)
+        if live.outcome is None and live.number is not None:
+            live.outcome = read_outcome(self._outcome_path(live.number))
+            self._tell_finished(live)
+        self._end_children(live)
+        log = Path(live.log) if live.log else self._call.folder / "logs" / "re-run.log"
+        self._exited(live, evidence_of(live.outcome, event.status, tail(log)))
+
+    def _exited(self, live: Live, evidence: Evidence) -> None:
+        live.evidence = evidence
+        if live.asked is not None or live.told:
+            self._report_exit(live)
+
+    def _report_exit(self, live: Live) -> None:
+        assert live.evidence is not None
+        self._send(Exited(at_s=0.0, attempt=live.attempt.id, evidence=live.evidence))
+        if live.told:
+            del self._lives[live.attempt.id]
+
+    def _let_go(self, live: Live) -> None:
+        """Nothing more is to be told of it; it is forgotten when its process is gone."""
+        live.told = True
+        if live.evidence is not None:
+            self._report_exit(live)
+
+    def settle(self, settle: Settle) -> Trial | None:
+        """Take an end as the supervisor says; returns the trial that comes back, if it does.
+
+        What the study knows already stays as it is.
+        """
+        live = self._lives.get(settle.attempt.id)
+        if live is None or live.told or live.evidence is None or live.number is None:
+            return None
+        del self._lives[settle.attempt.id]
+        because = settle.verdict.because
+        match settle.settlement:
+            case "again" if settle.again is not None:
+                self._finisher.put_back(live.number, settle.again, live.stopping or because)
+            case "capacity":
+                self._finisher.capacity(live.number, because)
+            case "done" if live.outcome is not None:
+                self._finisher.user_error(live.outcome, live.error)
+            case settlement:
+                self._finisher.failed(live.number, because, fatal=settlement == "done")
+        self._outcome_path(live.number).unlink(missing_ok=True)
+        return settle.again if settle.settlement == "again" else None
+
+    def _tell_finished(self, live: Live) -> None:
+        """A finished outcome is told as soon as it is known; a failed one waits for its verdict."""
+        if live.outcome is None or live.outcome.state == "failed" or live.told:
+            return
+        live.told = True
+        try:
+            self._finisher.finished(live.outcome)
+        except Exception as error:  # the storage, the sampler: `optimize` would end with it
+            self._finisher.end_with(error)
+            return
+        self._outcome_path(live.outcome.number).unlink(missing_ok=True)
+        self._reactor.after(LINGER_S, lambda: self._kill(live, signal.SIGKILL))
+
+    def _spare_died(self) -> None:
+        """The script, run again, ended before the line: a reason to end when it does so always."""
+        self._spares_lost_at.append(self._desk.lines_reached)
+        if self._spares_lost_at.count(self._desk.lines_reached) >= MAX_SPARE_DEATHS:
+            log = self._call.folder / "logs" / "re-run.log"
+            self._end_with(
+                "the script, run again for an attempt, ended before its optimize call; "
+                f"{log} ends with:\n{tail(log, 1000)}"
+            )
+
+    # -- stopping ------------------------------------------------------------------------------
+
+    def stop(self, attempt: Attempt, because: str) -> None:
+        """SIGTERM, and SIGKILL when the grace time is over."""
+        if (live := self._lives.get(attempt.id)) is not None:
+            self._stop(live, because)
+
+    def put_all_back(self) -> None:
+        """Stopped by the user: all come back as they were when the run is resumed."""
+        self._all_go_back = True
+        for live in list(self._lives.values()):
+            self._put_back_stopped(live)
+
+    def _put_back_stopped(self, live: Live) -> None:
+        if live.told or live.number is None:
+            return
+        self._finisher.put_back(live.number, once_more(live.trial), "stopped by you")
+        self._stop(live, "stopped by you")
+        self._let_go(live)
+
+    def _stop(self, live: Live, because: str) -> None:
+        live.stopping = because
+        self._kill(live, signal.SIGTERM)
+        self._reactor.after(STOP_GRACE_S, lambda: self._kill(live, signal.SIGKILL))
+
+    def _kill(self, live: Live, number: int) -> None:
+        """Signal an attempt's own process; what it started is ended after it."""
+        if live.process is not None and live.evidence is None:
+            processes.send(live.process, number)
+
+    def _end_children(self, live: Live) -> None:
+        """What an attempt has left in its session (data loaders) holds memory, so it is ended."""
+        leader = live.process
+        if leader is not None and processes.members(leader):
+            self._left.append(leader)
+            self._signal_session(leader, signal.SIGTERM)
+            kill = signal.SIGKILL
+            self._reactor.after(STOP_GRACE_S, lambda: self._signal_session(leader, kill))
+
+    def _signal_session(self, leader: Process, number: int) -> None:
+        for member in processes.members(leader):
+            processes.send(member, number)
