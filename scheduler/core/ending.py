@@ -48,7 +48,10 @@ def vanished(state: State, event: Vanished) -> None:
 
 
 def settle(state: State, life: Releasing, evidence: Evidence) -> list[Action]:
-    """Judge the end, and tell it and all that changes by it."""
+    """Judge the end, and tell it and all that changes by it.
+
+    The changes come first: told how its last trial is to be taken, a host leaves.
+    """
     lease, device = life.lease, state.devices[life.lease.attempt.device]
     account = device.account()
     verdict = judge(evidence, circumstances=_circumstances(state, life, device))
@@ -73,7 +76,7 @@ def settle(state: State, life: Releasing, evidence: Evidence) -> list[Action]:
     if life.stopped is not None:
         state.runs[lease.attempt.trial.run].made_way.add(lease.attempt.trial.number)
     notes = [state.note(change) for change in changes(ending, sequel, at_s=state.now_s)]
-    return [told, *notes, *_learn(state, device, ending, sequel)]
+    return [*notes, *_learn(state, device, ending, sequel), told]
 
 
 def _may_be_kernels(state: State, life: Releasing, evidence: Evidence) -> bool:

@@ -58,10 +58,15 @@ class DeviceState(msgspec.Struct, kw_only=True):
         ]
         return balance(self.reading, claims, baseline_bytes=self.baseline_bytes)
 
-    def company(self, now_s: float) -> int:
-        """Attempts of ours with a process, those that ended just now included."""
+    def company(self, now_s: float, since_s: float) -> int:
+        """Attempts of ours with a process, those included that ended just now and after *since_s*.
+
+        One that had ended before another started was no company of that: 1. a trial runs out of
+        memory within seconds, 2. it comes back, alone, and runs out again, 3. its own first attempt
+        counts as its company, so it comes back again and again instead of being told not to fit.
+        """
         here = sum(not isinstance(life, Starting) for life in self.active())
-        return here + sum(now_s - at_s <= LAST_S for at_s in self.ended_at_s)
+        return here + sum(at_s > since_s and now_s - at_s <= LAST_S for at_s in self.ended_at_s)
 
 
 class RunState(msgspec.Struct, kw_only=True):
@@ -121,7 +126,8 @@ class State:
         """Its process is gone; what it was promised still counts."""
         device = self.devices[life.lease.attempt.device]
         used = device.reading.used_bytes if device.reading else None
-        after = step(life, Ended(at_s=at_s, used_bytes=used, company=device.company(at_s)))
+        company = device.company(at_s, since_s=life.lease.attempt.started_at_s)
+        after = step(life, Ended(at_s=at_s, used_bytes=used, company=company))
         assert isinstance(after, Releasing)
         recent = [end_s for end_s in device.ended_at_s if at_s - end_s <= LAST_S]
         if not isinstance(life, Starting):

@@ -26,9 +26,12 @@ def check_optuna() -> None:
     """This Python has an Optuna that we can run. Does not import it."""
     wanted = ".".join(map(str, OPTUNA))
     remedy = f"Install it there: {sys.executable} -m pip install 'optuna>={wanted}'"
-    if util.find_spec("optuna") is None:
+    try:
+        found = metadata.version("optuna") if util.find_spec("optuna") is not None else None
+    except metadata.PackageNotFoundError:  # a folder of that name is on the path, and no more
+        found = None
+    if found is None:
         raise BadInput(f"Optuna is not installed for {sys.executable}. {remedy}")
-    found = metadata.version("optuna")
     if tuple(map(int, re.findall(r"\d+", found)[:2])) < OPTUNA:
         raise BadInput(f"Optuna {found} is too old; {wanted} or later is needed. {remedy}")
 
@@ -39,12 +42,18 @@ def kind_of(target: str) -> Kind:
         return "script"
     if Path(target).is_dir():
         raise BadInput(f"{target} is a folder; name the script in it")
-    module, colon, function = target.rpartition(":")
-    if not colon:
-        raise BadInput(f"there is no script {target!r} in {os.getcwd()}")
-    if all(part.isidentifier() for part in module.split(".")) and function.isidentifier():
+    if names_function(target):
         return "function"
+    if ":" not in target:
+        raise BadInput(f"there is no script {target!r} in {os.getcwd()}")
     raise BadInput(f"{target!r} is neither a script that is there nor MODULE:FUNCTION")
+
+
+def names_function(target: str) -> bool:
+    """Whether *target* has the form of MODULE:FUNCTION and is not a file all the same."""
+    module, colon, function = target.rpartition(":")
+    parts = [*module.split("."), *function.split(".")]
+    return bool(colon) and all(map(str.isidentifier, parts)) and not Path(target).exists()
 
 
 def check_study_options(kind: Kind, given: dict[str, Any]) -> None:

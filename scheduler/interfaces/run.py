@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -38,7 +39,31 @@ _AT_LEAST_ONE = click.IntRange(min=1)
 _TYPED = click.core.ParameterSource.COMMANDLINE
 
 
-@click.command(context_settings={"allow_interspersed_args": False})
+class _Run(click.Command):
+    """Options of ours may follow MODULE:FUNCTION too: it has no arguments of its own."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        target, after = self._words(ctx, args)
+        if after and target and checks.names_function(target):
+            unknown, more = self._words(ctx, after)
+            if unknown:
+                seen = " ".join([unknown, *more])
+                raise click.UsageError(f"{target} takes no arguments; seen: {seen}")
+            args = [*args[: len(args) - 1 - len(after)], *after, target]
+        return super().parse_args(ctx, args)
+
+    def _words(self, ctx: click.Context, args: Sequence[str]) -> tuple[str | None, Sequence[str]]:
+        """The first that is no option, and all behind it."""
+        found, _, _ = self.make_parser(ctx).parse_args(list(args))
+        target, after = found.get("target"), found.get("arguments")
+        # What is not there is None or a mark of click's own, by its version.
+        return (
+            target if isinstance(target, str) else None,
+            after if isinstance(after, tuple | list) else (),
+        )
+
+
+@click.command(cls=_Run, context_settings={"allow_interspersed_args": False})
 @click.option("--device", metavar="KEY", help="Only this device; see `scheduler devices`.")
 @click.option(
     "--memory-per-trial",
@@ -75,7 +100,7 @@ _TYPED = click.core.ParameterSource.COMMANDLINE
 def command(ctx: click.Context, /, resume: str | None, **asked: Any) -> None:
     """Run the trials of TARGET, a script or MODULE:FUNCTION, side by side.
 
-    What follows TARGET is the script's own.
+    What follows a script is the script's own.
     """
     checks.check_optuna()
     if resume is not None:

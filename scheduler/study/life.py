@@ -6,6 +6,7 @@ A run has more than one life when its host was killed or interrupted and the run
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ from scheduler.study.memory import Memory
 from scheduler.study.role_host import Host, Interrupted
 from scheduler.study.takeover import Takeover
 
+BAD_TARGET = 2
 FINISHED_INTERRUPTED = 130
 PUT_BACK_INTERRUPTED = 131
 
@@ -30,10 +32,14 @@ def live(folder: Path) -> int:
         return 2
     (folder / "logs").mkdir(mode=0o700, exist_ok=True)
     board = _board(folder, spec)
-    host = Host(find(), folder, spec, Memory(folder), board)
+    memory = Memory(folder)
+    host = Host(find(), folder, spec, memory, board)
     host.takeover = Takeover(host)
     host.takeover.install()
     code, state, error = _execute(spec, host, board)
+    if code == BAD_TARGET and error is not None and not memory.resumed:
+        shutil.rmtree(folder)  # nothing was begun
+        return code
     if host.calls == 0 and error is None:
         board.warn(f"{spec.target} ended without calling Study.optimize: nothing was scheduled")
     board.set(state=state, error=error, running={}, hold=None)
@@ -65,7 +71,7 @@ def _execute(spec: RunSpec, host: Host, board: Board) -> tuple[int, State, str |
         script.execute(spec)
     except script.BadTarget as error:
         board.say(f"scheduler: {error}")
-        return 2, "failed", str(error)
+        return BAD_TARGET, "failed", str(error)
     except Interrupted as interrupted:
         board.say(f"scheduler: interrupted; go on with: scheduler run --resume {spec.run.id}")
         code = PUT_BACK_INTERRUPTED if interrupted.put_back else FINISHED_INTERRUPTED

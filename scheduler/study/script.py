@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 import importlib
 import os
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -68,13 +69,32 @@ def _execute_function(spec: RunSpec) -> None:
         if not hasattr(found, part):
             raise BadTarget(f"{module_name} has no {name}")
         found = getattr(found, part)
-    study = optuna.create_study(
-        study_name=spec.study_name,
-        storage=spec.storage,
-        direction=spec.direction,  # type: ignore[arg-type]  # Optuna says what it takes
-        load_if_exists=spec.study_name is not None,
-    )
-    study.optimize(found, n_trials=spec.n_trials)
+    _study(spec).optimize(found, n_trials=spec.n_trials)
+
+
+def _study(spec: RunSpec) -> optuna.Study:
+    """What the command line asks for. Raises BadTarget where its storage cannot be opened."""
+    try:
+        return optuna.create_study(
+            study_name=spec.study_name,
+            storage=spec.storage,
+            direction=spec.direction,  # type: ignore[arg-type]  # Optuna says what it takes
+            load_if_exists=spec.study_name is not None,
+        )
+    except Exception as error:
+        if spec.storage is None:
+            raise
+        said = str(error).partition("\n")[0]
+        raise BadTarget(
+            f"the storage {_without_password(spec.storage)} cannot be opened"
+            f" ({type(error).__name__}: {said}). --storage takes a URL as Optuna does, such as"
+            " sqlite:///study.db or postgresql://user@host/database"
+        ) from None
+
+
+def _without_password(url: str) -> str:
+    """scheme://user:password@host/name, the password left out."""
+    return re.sub(r"(?<=://)([^/@]*?):[^/]*@", r"\1:***@", url)
 
 
 def print_own_traceback(error: BaseException, skip: str) -> None:

@@ -167,8 +167,8 @@ def test_an_overrun_comes_back_with_a_larger_promise_and_the_same_company(scene)
     scene.runs(1, pid=11)
     scene.sample(used=8 * GIB, held={10: 6 * GIB, 11: 2 * GIB})
     actions = scene.exited("r/0.1", OWN_CAP)
-    assert names(actions) == ["Settle", "Note"]
-    told, note = actions
+    assert names(actions) == ["Note", "Settle"]
+    note, told = actions
     assert told.again == trial(0, want_bytes=9 * GIB, overruns=1, attempts=1)
     assert (note.change.what, note.change.before, note.change.after) == (
         "promise",
@@ -195,10 +195,10 @@ def four_running(scenes):
 def test_contention_halves_the_device_once_for_each_incident(scenes):
     scene = four_running(scenes)
     first, second = scene.exited("r/0.1", OOM), scene.exited("r/1.1", OOM)
-    assert names(first) == ["Settle", "Note", "Note"]
-    assert [note.change.what for note in first[1:]] == ["promise", "concurrency"]
-    assert (first[2].change.before, first[2].change.after) == ("no limit", "2 at once")
-    assert names(second) == ["Settle", "Note"]
+    assert names(first) == ["Note", "Note", "Settle"]
+    assert [note.change.what for note in first[:2]] == ["promise", "concurrency"]
+    assert (first[1].change.before, first[1].change.after) == ("no limit", "2 at once")
+    assert names(second) == ["Note", "Settle"]
     again = settlement(first).again
     assert (again.contentions, again.alone) == (1, False)
     scene.sample(used=0, held={})
@@ -210,7 +210,7 @@ def test_concurrency_comes_back_by_one_after_clean_finishes(scenes):
     scene = four_running(scenes)
     scene.exited("r/0.1", OOM)
     assert names(scene.exited("r/1.1", DONE)) == ["Settle"]
-    (_, note) = scene.exited("r/2.1", DONE)
+    (note, _) = scene.exited("r/2.1", DONE)
     assert (note.change.before, note.change.after) == ("2 at once", "3 at once")
     assert scene.core.view().devices[0].at_most == 3
 
@@ -238,9 +238,17 @@ def test_an_oom_without_company_is_tried_alone_with_all_that_is_left(scene):
 def test_alone_and_out_of_memory_is_capacity(scene):
     attempt = alone(scene)
     scene.sample(used=13 * GIB, held={20: 12 * GIB})
-    told, note = scene.exited(attempt.id, OOM)
+    note, told = scene.exited(attempt.id, OOM)
     assert (told.settlement, told.again) == ("capacity", None)
     assert note.change.what == "capacity"
+
+
+def test_a_trials_own_last_attempt_is_no_company_of_the_next(scene):
+    """Within seconds alone and out of memory again: it does not fit, and nobody pressed it."""
+    attempt = alone(scene)
+    scene.sample(used=1 * GIB, held={20: 0})
+    _, told = scene.exited(attempt.id, OOM)
+    assert told.settlement == "capacity"
 
 
 def test_alone_waits_for_the_device_to_be_empty_and_nobody_joins_it(scene):

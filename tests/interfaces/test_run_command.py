@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,7 @@ def test_all_that_was_asked_for_is_written_down(
 def test_a_function_brings_its_study_with_it(scheduler: Scheduler, state: StateFolder) -> None:
     spec = begun(
         *(scheduler, state, "--direction", "maximize", "--storage", "sqlite:///s.db"),
-        *("--study-name", "s", "package.module:objective", "argument"),
+        *("--study-name", "s", "package.module:objective"),
     )
     assert spec.kind == "function"
     assert (spec.direction, spec.storage, spec.study_name) == ("maximize", "sqlite:///s.db", "s")
@@ -191,6 +192,33 @@ def test_an_optuna_that_is_missing_or_too_old_is_told(
     assert words in said.err
     assert sys.executable in said.err
     assert not state.path.exists()
+
+
+def test_a_folder_named_optuna_is_no_optuna(
+    scheduler: Scheduler, state: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python takes any folder on its path for a package; this one was never installed."""
+
+    def nothing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("scheduler.interfaces.checks.metadata.version", nothing)
+    said = scheduler("run", "train.py")
+    assert said.code == 2
+    assert "Optuna is not installed for" in said.err
+    assert not state.path.exists()
+
+
+def test_a_state_folder_that_cannot_be_written_is_refused(
+    scheduler: Scheduler, state: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a file system that is mounted to be read only, where modes say nothing."""
+    state.path.mkdir(mode=0o700)
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != str(state.path))
+    said = scheduler("run", "train.py")
+    assert said.code == 2
+    assert f"the state folder {state.path} cannot be written" in said.err
+    assert list(state.path.iterdir()) == []
 
 
 @pytest.fixture
@@ -245,3 +273,19 @@ def test_an_unknown_run_is_told_the_latest(
     said = scheduler("run", "--resume", "train-7")
     assert said.code == 2
     assert "the latest are: train-1" in said.err
+
+
+def test_options_may_follow_a_function(scheduler: Scheduler, state: StateFolder) -> None:
+    """It has no arguments of its own; a script has, and keeps them."""
+    after = ("--n-trials", "5", "--direction", "maximize", "--storage", "sqlite:///s.db")
+    spec = begun(scheduler, state, "--max-trials", "3", "package.module:objective", *after)
+    assert (spec.target, spec.arguments, spec.n_trials) == ("package.module:objective", (), 5)
+    assert (spec.direction, spec.storage, spec.run.max_attempts) == (
+        "maximize",
+        "sqlite:///s.db",
+        3,
+    )
+    assert begun(scheduler, state, "train.py", *after).arguments == after
+    said = scheduler("run", "package.module:objective", "--n-trials", "5", "more")
+    assert said.code == 2
+    assert "takes no arguments; seen: more" in said.err

@@ -1,0 +1,113 @@
+"""Journals of supervisors that are long gone replay for ever.
+
+Each in ``tests/data`` was written by a real run and is never changed; where events get new fields,
+one is added beside them.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from scheduler.core.actions import Action, Note, Settle, Start
+from scheduler.core.core import Core
+from scheduler.core.events import Event, Offered, Started
+from scheduler.machine.journal import replay
+
+DATA = Path(__file__).parent / "data"
+GIB = 1 << 30
+
+
+class Replayed:
+    """A journal's events, each with what the core says to it, and the core as it is then."""
+
+    def __init__(self, path: Path) -> None:
+        self.core = Core()
+        self.steps: list[tuple[Event, tuple[Action, ...]]] = []
+        for event in replay(path):
+            self.steps.append((event, self.core.handle(event)))
+            self.core.check()
+
+    @property
+    def actions(self) -> list[Action]:
+        return [action for _, actions in self.steps for action in actions]
+
+    def starts(self) -> list[str]:
+        return [action.attempt.id for action in self.actions if isinstance(action, Start)]
+
+    def settled(self) -> dict[str, tuple[str, str]]:
+        return {
+            action.attempt.id: (action.verdict.kind, action.settlement)
+            for action in self.actions
+            if isinstance(action, Settle)
+        }
+
+
+def a_copy(name: str, folder: Path) -> Path:
+    """Reading a journal may cut its file."""
+    return Path(shutil.copy(DATA / name, folder / name))
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in DATA.glob("journal-*.jsonl")))
+def test_every_line_is_read_and_taken(name: str, tmp_path: Path) -> None:
+    """None is cut or set aside; the core takes all, and what it starts is what was started then."""
+    path = a_copy(name, tmp_path)
+    replayed = Replayed(path)
+    assert path.read_bytes() == (DATA / name).read_bytes()
+    assert [one.name for one in tmp_path.iterdir()] == [name]
+    assert len(replayed.steps) == len(path.read_text().splitlines()) > 0
+    known: set[str] = set()
+    for event, actions in replayed.steps:
+        if isinstance(event, Started):
+            assert event.attempt in known, f"{event.attempt} was started then, and is not now"
+        known |= {action.attempt.id for action in actions if isinstance(action, Start)}
+
+
+def test_the_first_version(tmp_path: Path) -> None:
+    """A card of 16 GiB, three attempts at once, four trials of 3, 8.2, 2 and 14.5 GiB with a
+    promise of 6: two fit, one comes back with 9, one is too big and is tried alone in the end."""
+    replayed = Replayed(a_copy("journal-1.jsonl", tmp_path))
+    kinds = {type(event).__name__ for event, _ in replayed.steps}
+    assert kinds == {"Found", "Joined", "Offered", "Started", "Exited", "Sampled", "Left"}
+    assert replayed.starts() == [
+        f"script-1/{one}" for one in ("0.1", "1.1", "2.1", "3.1", "1.2", "3.2", "3.3")
+    ]
+    assert replayed.settled() == {
+        "script-1/0.1": ("finished", "done"),
+        "script-1/1.1": ("device_oom", "again"),
+        "script-1/1.2": ("finished", "done"),
+        "script-1/2.1": ("finished", "done"),
+        "script-1/3.1": ("device_oom", "again"),
+        "script-1/3.2": ("device_oom", "again"),
+        "script-1/3.3": ("device_oom", "capacity"),
+    }
+    changes = [action.change for action in replayed.actions if isinstance(action, Note)]
+    assert [(one.trial, one.what, one.before, one.after) for one in changes] == [
+        (1, "promise", "6.0 GiB", "9.0 GiB"),
+        (3, "promise", "6.0 GiB", "9.0 GiB"),
+        (3, "alone", "9.0 GiB, with neighbours", "all that is left, alone"),
+        (3, "capacity", "14.0 GiB, alone", "does not fit, told to the sampler"),
+    ]
+
+
+def test_what_comes_back_is_what_hosts_offered_then(tmp_path: Path) -> None:
+    """A host offers again what it was told to: the trial in the journal is the one that replay
+    makes of the attempt's end."""
+    replayed = Replayed(a_copy("journal-1.jsonl", tmp_path))
+    again = [one.again for one in replayed.actions if isinstance(one, Settle) and one.again]
+    offered = [e.trial for e, _ in replayed.steps if isinstance(e, Offered) and e.trial.attempts]
+    assert offered == again != []
+
+
+def test_nothing_is_left_of_a_run_that_ended(tmp_path: Path) -> None:
+    """As far as its supervisor was concerned when it left."""
+    view = Replayed(a_copy("journal-1.jsonl", tmp_path)).core.view()
+    (run,) = view.runs
+    assert (run.connected, run.active, run.waiting) == (False, 0, ())
+    card = next(one for one in view.devices if one.budget.device.kind == "amd")
+    assert card.attempts == ()
+    assert card.strangers_bytes == card.used_bytes == 400 << 20
+    assert card.headroom_bytes is not None
+    assert card.headroom_bytes > 13 * GIB
