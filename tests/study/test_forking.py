@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
 import sys
-import threading
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -221,11 +222,21 @@ def test_torch_draws_differently_in_each_trial(scripts: Runner) -> None:
 # -- the canary's parts -----------------------------------------------------------------------
 
 
-def test_this_process_may_be_forked() -> None:
-    """Nothing here has touched a GPU or started a thread."""
-    if threading.active_count() > 1:
-        pytest.skip("a thread of another test's still runs")
-    assert canary.why_not_fork() is None or "OpenMP" in str(canary.why_not_fork())
+def test_a_plain_process_may_be_forked() -> None:
+    """One that has touched no GPU and started no thread: a fresh one, since other tests have."""
+    assert in_fresh_process("print(canary.why_not_fork())") == "None"
+
+
+def in_fresh_process(code: str) -> str:
+    """What *code* prints there."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"from scheduler.study import canary\n{textwrap.dedent(code)}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stdout.strip()
 
 
 def test_modules_that_cannot_be_forked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,12 +277,19 @@ def test_openmp_libraries_are_found_by_name() -> None:
 
 
 def test_a_thread_is_seen() -> None:
-    """Ours, by its name; tqdm's monitor does not count."""
-    done = threading.Event()
-    thread = threading.Thread(target=done.wait, name="queue writer")
-    thread.start()
-    try:
-        assert "queue writer" in str(canary._foreign_thread())
-    finally:
-        done.set()
-        thread.join()
+    """By its name; tqdm's monitor does not count."""
+    said = in_fresh_process("""
+        import threading
+
+        class TMonitor(threading.Thread):
+            pass
+
+        done = threading.Event()
+        TMonitor(target=done.wait, daemon=True).start()
+        print(canary._foreign_thread())
+        threading.Thread(target=done.wait, name="queue writer", daemon=True).start()
+        print(canary._foreign_thread())
+    """)
+    harmless, seen = said.splitlines()
+    assert harmless == "None"
+    assert "queue writer" in seen
