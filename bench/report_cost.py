@@ -1,7 +1,7 @@
-"""What ``report`` and ``should_prune`` cost in an attempt, and a trial in all.
+"""What ``report`` and ``should_prune`` cost in an attempt, and what a trial costs beside them.
 
-Against the same script under plain Python, on the same kind of SQLite storage. Wanted: not slower
-than 1.5 times at the median, and under 50 ms a trial beside plain Optuna's own.
+Against the same script under plain Python, on the same kind of SQLite storage, one trial at a time.
+Wanted: not slower than 1.5 times at the median, and under 50 ms a trial beside plain Optuna's own.
 
     python bench/report_cost.py
 """
@@ -14,6 +14,8 @@ import sys
 import measure
 
 TRIALS = 30
+REPORTS = 30
+EMPTY_TRIALS = 100  #: without a report: what is left is the trial itself
 SCRIPT = """
 import sys, time
 import optuna
@@ -23,7 +25,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 def objective(trial):
     x = trial.suggest_float("x", 0, 1)
     took = []
-    for step in range(30):
+    for step in range(int(sys.argv[4])):
         began = time.perf_counter()
         trial.report(x + 1 / (step + 1), step)
         trial.should_prune()
@@ -43,24 +45,27 @@ def main() -> None:
     with measure.workplace() as (folder, environment):
         script = folder / "train.py"
         script.write_text(SCRIPT)
-        pairs, totals = {}, {}
         ways = {
             "plain Optuna": [sys.executable, str(script)],
             "in an attempt": [*measure.SCHEDULER, "run", "--max-trials", "1", str(script)],
         }
-        for way, command in ways.items():
-            times = folder / f"{way}.txt"
-            url = f"sqlite:///{folder}/{way.replace(' ', '-')}.db"
-            measure.run([*command, str(times), url, str(TRIALS)], environment, folder)
-            pairs[way] = [float(took) for took in times.read_text().split()]
-            totals[way] = float((folder / f"{way}.txt.total").read_text().split()[1]) / TRIALS
+        pairs, trials = {}, {}
+        for number, (way, command) in enumerate(ways.items()):
+            url = f"sqlite:///{folder}/{number}"
+            for kind, count, reports in (("pairs", TRIALS, REPORTS), ("empty", EMPTY_TRIALS, 0)):
+                times = folder / f"{number}.{kind}"
+                asked = [str(times), f"{url}-{kind}.db", str(count), str(reports)]
+                measure.run([*command, *asked], environment, folder)
+            pairs[way] = [float(took) for took in (folder / f"{number}.pairs").read_text().split()]
+            total = float((folder / f"{number}.empty.total").read_text().split()[1])
+            trials[way] = total / EMPTY_TRIALS
     for way, took in pairs.items():
         print(f"report + should_prune, {way}: {measure.spread(took)}")
-    for way, total in totals.items():
-        print(f"a trial with 30 reports, {way}: {total * 1e3:.3g} ms")
+    for way, mean in trials.items():
+        print(f"a trial without reports, {way}: {mean * 1e3:.3g} ms")
     plain, ours = (statistics.median(took) for took in pairs.values())
     measure.verdict("attempt / plain Optuna", ours / plain, "at most 1.5", ours <= 1.5 * plain)
-    plain, ours = totals.values()
+    plain, ours = trials.values()
     extra_ms = (ours - plain) * 1e3
     measure.verdict("more a trial, ms", extra_ms, "under 50", extra_ms < 50)
 
