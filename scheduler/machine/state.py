@@ -103,7 +103,11 @@ def open_state() -> StateFolder:
         seen = f"cannot be made: {error.strerror}"
         raise StateError(str(state.path), seen, "a folder of yours", _elsewhere()) from None
     check(state)
-    state.runs.mkdir(mode=0o700, exist_ok=True)
+    try:
+        state.runs.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        seen = f"has no folder runs/ and it cannot be made: {error.strerror}"
+        raise StateError(str(state.path), seen, "one that we made", _elsewhere()) from None
     return state
 
 

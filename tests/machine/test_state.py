@@ -54,6 +54,16 @@ def test_a_file_in_its_place_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
             open_state()
 
 
+def test_a_file_where_the_runs_belong_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "state").mkdir(mode=0o700)
+    (tmp_path / "state/runs").touch()
+    monkeypatch.setenv(folder.VARIABLE, str(tmp_path / "state"))
+    with pytest.raises(StateError, match="has no folder runs/ and it cannot be made"):
+        open_state()
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
 def test_another_users_folder_is_refused(state: StateFolder) -> None:
     os.chown(state.path, 12345, 12345)
