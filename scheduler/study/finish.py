@@ -61,28 +61,30 @@ class Finisher:
 
     def user_error(self, outcome: Outcome, pickled: bytes | None) -> None:
         """FAIL by the user's own exception: the run ends with it unless ``catch`` names it."""
-        inside.tell(self._study, outcome.number, None, TrialState.FAIL)
-        trial = self._record.frozen(outcome.number)
-        self._board.clear()
-        inside.log_failed(trial.number, trial.params, outcome.shown, None)
+        trial = self._tell_failed(outcome.number, outcome.shown)
         inside.logger.warning(outcome.traceback)
-        if not outcome.caught:
-            self.end_with(_revived(outcome, pickled))
-            self._board.count(trial)
-        else:
-            self._after(trial)
+        self._after_failure(trial, None if outcome.caught else _revived(outcome, pickled))
 
     def failed(self, number: int, because: str, *, fatal: bool) -> None:
         """FAIL without an exception of the user's. *fatal*: no other trial would do better."""
+        trial = self._tell_failed(number, because)
+        error = AttemptFailed(f"trial {number} ended without a result: {because}")
+        self._after_failure(trial, error if fatal else None)
+
+    def _tell_failed(self, number: int, shown: str) -> FrozenTrial:
         inside.tell(self._study, number, None, TrialState.FAIL)
         trial = self._record.frozen(number)
         self._board.clear()
-        inside.log_failed(trial.number, trial.params, because, None)
-        if fatal:
-            self.end_with(AttemptFailed(f"trial {number} ended without a result: {because}"))
-            self._board.count(trial)
-        else:
+        inside.log_failed(trial.number, trial.params, shown, None)
+        return trial
+
+    def _after_failure(self, trial: FrozenTrial, error: BaseException | None) -> None:
+        """*error* ends the run: no callback hears of the trial then, as in ``optimize``."""
+        if error is None:
             self._after(trial)
+        else:
+            self.end_with(error)
+            self._board.count(trial)
 
     def capacity(self, number: int, because: str) -> None:
         self._record.tell_capacity(number, because)

@@ -87,7 +87,7 @@ def apply_environment(go: Go) -> None:
 def thread_environment(threads: int) -> dict[str, str]:
     """The variables for a process that has not loaded its libraries yet.
 
-    None where the user has set one: torch takes the least of OMP's and MKL's number.
+    Empty where the user has set one: torch takes the least of OMP's and MKL's number.
     """
     if any(name in os.environ for name in THREAD_VARIABLES):
         return {}
@@ -98,11 +98,13 @@ def share_threads(threads: int) -> None:
     """Bound the threads of libraries that are loaded already, and of those still to come.
 
     Two processes with default OpenMP threads ran 10 to 16 times slower than with one thread each.
-    A user who has set any of the variables, or torch's number, has decided.
+    A user who has set any of the variables has decided. A number that the script gave to torch
+    itself cannot be told from torch's default, and is overruled in a fork.
     """
-    if any(name in os.environ for name in THREAD_VARIABLES):
+    variables = thread_environment(threads)
+    if not variables:
         return
-    os.environ.update(thread_environment(threads))
+    os.environ.update(variables)
     _kept.append(threadpoolctl.threadpool_limits(limits=threads))
     torch = sys.modules.get("torch")
     if torch is not None:
