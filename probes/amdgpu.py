@@ -45,6 +45,9 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
 class AmdGpu:
     """Reads one AMD GPU. Makes no decision about it."""
 
+    source = "amdgpu"
+    every_s = 0.0
+
     def __init__(
         self, *, device: Device, pool: Pool, node: kfd.Node | None, sysfs: Path, proc: Path
     ) -> None:

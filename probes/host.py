@@ -28,6 +28,9 @@ NO_GPU = (
 class HostRam:
     """Reads the machine's RAM."""
 
+    source = "host"
+    every_s = 0.0
+
     def __init__(
         self,
         *,

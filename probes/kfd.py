@@ -8,14 +8,12 @@ Covers class/kfd/kfd/topology and class/kfd/kfd/proc. Formats: kernel, drivers/g
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from functools import cache
 from pathlib import Path
 
 import msgspec
 
 from probes.number import Unread, read_number, read_text_or_none
-from probes.processes import read_kin, root_of, same_namespace
+from probes.processes import held_by_trees
 from probes.reading import Held
 
 
@@ -109,16 +107,8 @@ def read_held(
         listed = [int(name) for name in os.listdir(folder) if name.isdigit()]
     except OSError:
         return None
-    if not same_namespace(listed, proc):
-        return None
-    kin_of = cache(lambda pid: read_kin(pid, proc))
-    held: dict[int, list[int | None]] = defaultdict(list)
-    for pid in listed:
-        size = _read_vram(f"{folder}/{pid}/vram_{gpu_id}")
-        root = root_of(pid, trees, kin_of) if size != 0 else None
-        if root is not None:
-            held[root].append(size)
-    return tuple(Held(pid=root, held_bytes=_sum(held[root])) for root in trees)
+    sizes = [(pid, _read_vram(f"{folder}/{pid}/vram_{gpu_id}")) for pid in listed]
+    return held_by_trees(sizes, trees, proc)
 
 
 def _read_vram(path: str) -> int | None:
@@ -127,8 +117,3 @@ def _read_vram(path: str) -> int | None:
         return read_number(path)
     except Unread as unread:
         return 0 if unread.gone else None
-
-
-def _sum(sizes: list[int | None]) -> int | None:
-    known = [size for size in sizes if size is not None]
-    return sum(known) if len(known) == len(sizes) else None

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from functools import cache
 from pathlib import Path
 
 import msgspec
 
 from probes.number import Unread, read_text
+from probes.reading import Held
 
 #: Inode of /proc/self/ns/pid in the first PID namespace (PROC_PID_INIT_INO, linux/proc_ns.h).
 _FIRST_NAMESPACE = "pid:[4026531836]"
@@ -108,3 +110,28 @@ def same_namespace(pids: Collection[int], proc: Path) -> bool:
     except OSError:
         pass
     return all(os.path.exists(f"{proc}/{pid}") for pid in pids)
+
+
+def held_by_trees(
+    listed: Sequence[tuple[int, int | None]], trees: Sequence[int], proc: Path | str
+) -> tuple[Held, ...] | None:
+    """What each tree holds, in the order of *trees*, by a list of (pid, bytes) of one device.
+
+    None where the pids are another PID namespace's. A tree with no pid in the list holds 0; one
+    with a pid whose size is None is None.
+    """
+    proc = Path(proc)
+    if not same_namespace([pid for pid, _ in listed], proc):
+        return None
+    kin_of = cache(lambda pid: read_kin(pid, proc))
+    held: dict[int, list[int | None]] = defaultdict(list)
+    for pid, size in listed:
+        root = root_of(pid, trees, kin_of) if size != 0 else None
+        if root is not None:
+            held[root].append(size)
+    return tuple(Held(pid=root, held_bytes=_sum(held[root])) for root in trees)
+
+
+def _sum(sizes: list[int | None]) -> int | None:
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None

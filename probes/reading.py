@@ -67,12 +67,17 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     held: tuple[Held, ...] | None = ()
     oom_kills: int | None = None
     problem: str | None = None
+    asleep: bool = False  #: suspended, and not woken for the question
+    waiting_share: float | None = None  #: of the last 10 s, some task waited for memory; host RAM
 
 
 class Probe(Protocol):
-    """Reads one device. May block or hang: the caller gives it a thread of its own."""
+    """Reads one device from one source. May block or hang: the caller gives it a thread of its
+    own."""
 
     device: Device
+    source: str  #: "amdgpu", "rocm-smi", ...
+    every_s: float  #: the shortest time between two reads; 0: reading costs next to nothing
 
     def read(self, trees: tuple[int, ...]) -> Reading:
         """Read now. *trees* are root pids; a root's descendants count as its own.
