@@ -2,15 +2,16 @@
 
 Covers finding the GPUs that trials can use, and reading their memory. ``mem_info_vram_used`` counts
 every client of the card: compute, games, the compositor; HIP's own number misses all but compute
-(ROCm/amdgpu#223), so it is not asked. Polls read ``mem_info_*`` and KFD's per-process files only:
-none of them wakes a suspended card. Formats: kernel, amdgpu_vram_mgr.c, amdgpu_gtt_mgr.c.
+(ROCm/amdgpu#223), so it is not asked. Polls read ``mem_info_*`` and per-process files (KFD's, else
+DRM's) only: none of them wakes a suspended card. Formats: kernel, amdgpu_vram_mgr.c,
+amdgpu_gtt_mgr.c.
 
 On an APU HIP allocates from GTT, which is the machine's RAM. There ``total`` is the least of the
 GTT limit, KFD's bank and the RAM; ``used`` is what of it cannot be had any more, be it because GPU
 clients hold it or because the RAM is taken otherwise. The machine's MemAvailable counts, not our
 cgroup's limit: hipMalloc on an APU ignores that (llama.cpp PR 20472).
 
-Not covered: fdinfo, temperatures, busy percentages.
+Not covered: temperatures, busy percentages.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from probes import drm, kfd
+from probes import drm, fdinfo, kfd
 from probes.meminfo import read_meminfo
 from probes.number import Unread, read_number, read_text_or_none
 from probes.reading import Device, Held, LeftOut, Reading
@@ -30,6 +31,9 @@ SMALL_BYTES = 4 << 30
 
 #: A counter may pass its total by rounding; by more than this it is broken.
 _OVER_FULL = 1.05
+
+#: Told of a card whose counters are refused because it sleeps.
+ASLEEP = "is asleep (runtime-suspended) and is not woken to be read"
 
 
 class Pool(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,23 +66,41 @@ class AmdGpu:
         total: int | None = None
         used: int | None = None
         problem: str | None = None
+        asleep = False
         try:
             total = self._read_total()
             used = self._read_used()
         except Unread as unread:
-            problem = str(unread)
+            asleep = self._is_asleep(unread)
+            problem = ASLEEP if asleep else str(unread)
         return Reading(
             device=self.device.key,
             total_bytes=total,
             used_bytes=used,
-            held=self._read_held(trees),
+            held=self.read_held(trees),
             problem=problem,
+            asleep=asleep,
         )
 
-    def _read_held(self, trees: tuple[int, ...]) -> tuple[Held, ...] | None:
-        if self.node is None:
-            return None
-        return kfd.read_held(self._sysfs, self.node.gpu_id, trees, self._proc)
+    def _is_asleep(self, unread: Unread) -> bool:
+        """Drivers say "not permitted" of a suspended card's file instead of waking it (amdgpu_pm.c,
+        Linux 6.15); these files are for everybody else."""
+        folder = Path(self.pool.total_path).parent
+        if not unread.forbidden or Path(unread.path).parent != folder:
+            return False
+        status = read_text_or_none(str(folder / "power/runtime_status"))
+        return status is not None and status.strip() == "suspended"
+
+    def read_held(self, trees: tuple[int, ...]) -> tuple[Held, ...] | None:
+        """KFD first: a file a process, with DRM it is a link for each open file. None where
+        neither can tell."""
+        held = None
+        if self.node is not None:
+            held = kfd.read_held(self._sysfs, self.node.gpu_id, trees, self._proc)
+        if held is not None:
+            return held
+        region: fdinfo.Region = "gtt" if self.pool.is_ram else "vram"
+        return fdinfo.read_held(self.device.key, trees, self._proc, region=region)
 
     def _read_total(self) -> int:
         """Raises Unread if it is not what it was: a card reset or replaced is not ours to judge."""
@@ -108,27 +130,15 @@ def used_of_ram(pool: Pool, *, used_bytes: int, available_bytes: int) -> int:
 
 
 def find(
-    sysfs: Path = Path("/sys"), proc: Path = Path("/proc"), wanted: frozenset[str] = frozenset()
+    sysfs: Path = Path("/sys"), proc: Path = Path("/proc")
 ) -> tuple[tuple[AmdGpu, ...], tuple[LeftOut, ...]]:
-    """The AMD GPUs that can be used, and those that are not, each with its reason.
-
-    A card that is left out only by default (too small, integrated beside a real card, not known to
-    KFD) is taken if *wanted* has its key.
-    """
+    """The AMD GPUs whose memory can be read, and those where it cannot, each with its reason."""
     nodes = kfd.read_nodes(sysfs)
     cards = [card for card in drm.read_cards(sysfs) if card.vendor == drm.AMD]
     examined = [_examine(card, nodes, sysfs, proc) for card in cards]
-    gpus = [gpu for gpu in examined if isinstance(gpu, AmdGpu)]
-    objections = {gpu.device.key: objection(gpu, gpus) for gpu in gpus}
     left_out = [out for out in examined if isinstance(out, LeftOut)]
-    left_out += [
-        LeftOut(key=gpu.device.key, name=gpu.device.name, because=because)
-        for gpu in gpus
-        if (because := objections[gpu.device.key]) and gpu.device.key not in wanted
-    ]
     left_out += _partitions(nodes, cards)
-    unused = {out.key for out in left_out}
-    return tuple(gpu for gpu in gpus if gpu.device.key not in unused), tuple(left_out)
+    return tuple(gpu for gpu in examined if isinstance(gpu, AmdGpu)), tuple(left_out)
 
 
 def _examine(
@@ -189,19 +199,30 @@ def _is_partitioned(node: kfd.Node | None, nodes: tuple[kfd.Node, ...]) -> bool:
     return node is not None and Counter(other.slot for other in nodes)[node.slot] > 1
 
 
-def objection(gpu: AmdGpu, gpus: list[AmdGpu]) -> str | None:
-    """Why *gpu* is left out unless it is asked for by name; None: it is used."""
-    ask = f"name it with --device {gpu.device.key} to use it all the same"
+def objection(gpu: AmdGpu, *, has_card: bool) -> str | None:
+    """Why *gpu* is left out unless it is asked for by name; None: it is used.
+
+    *has_card*: the machine has a GPU with memory of its own that trials can use.
+    """
+    ask = by_name(gpu.device.key)
     if gpu.node is None:
         return f"ROCm cannot use it: the compute driver (KFD) does not list it; {ask}"
     if gpu.pool.limit_bytes < SMALL_BYTES:
-        size = gpu.pool.limit_bytes / (1 << 30)
-        return f"{size:.1f} GiB of memory is too little for trials; {ask}"
-    if gpu.pool.is_ram and any(not other.pool.is_ram and other.node for other in gpus):
+        return too_small(gpu.device.key, gpu.pool.limit_bytes)
+    if gpu.pool.is_ram and has_card:
         # Ryzen desktops bring a two-core GPU beside the card that was bought for computing; since
         # Linux 6.10 it offers half the RAM as its own.
         return f"it is integrated and shares the RAM, and there is a card of its own; {ask}"
     return None
+
+
+def too_small(key: str, total_bytes: int) -> str:
+    size = total_bytes / (1 << 30)
+    return f"{size:.1f} GiB of memory is too little for trials; {by_name(key)}"
+
+
+def by_name(key: str) -> str:
+    return f"name it with --device {key} to use it all the same"
 
 
 def environment(
@@ -214,8 +235,13 @@ def environment(
     """
     if node is None:
         return ()
+    return only(_uuid(node, nodes) or str(node.order))
+
+
+def only(chosen: str) -> tuple[tuple[str, str | None], ...]:
+    """The variables by which a process sees only the GPU *chosen*, a UUID or ROCm's index."""
     return (
-        ("ROCR_VISIBLE_DEVICES", _uuid(node, nodes) or str(node.order)),
+        ("ROCR_VISIBLE_DEVICES", chosen),
         ("HIP_VISIBLE_DEVICES", None),
         ("CUDA_VISIBLE_DEVICES", None),
         ("GPU_DEVICE_ORDINAL", None),

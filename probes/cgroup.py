@@ -11,7 +11,14 @@ from pathlib import Path
 
 import msgspec
 
-from probes.number import Unread, parse_number, read_number, read_text, read_text_or_none
+from probes.number import (
+    Unread,
+    parse_number,
+    parse_pairs,
+    read_number,
+    read_text,
+    read_text_or_none,
+)
 
 
 class Level(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,17 +109,11 @@ def read_room(level: Level, most_bytes: int) -> Room | None:
     if limit >= most_bytes:
         return None
     usage = read_number(f"{level.folder}/{level.usage}")
-    inactive = parse_flat(read_text(f"{level.folder}/memory.stat")).get(level.inactive, 0)
+    inactive = parse_pairs(read_text(f"{level.folder}/memory.stat")).get(level.inactive, 0)
     return Room(limit_bytes=limit, available_bytes=max(limit - max(usage - inactive, 0), 0))
 
 
 def read_kills(level: Level) -> int | None:
     """Processes killed for memory in this cgroup and below since it was made; None: not said."""
     file, line = level.kills
-    return parse_flat(read_text_or_none(f"{level.folder}/{file}") or "").get(line)
-
-
-def parse_flat(text: str) -> dict[str, int]:
-    """``name 123`` lines, as in memory.stat, memory.events and /proc/vmstat; others left out."""
-    pairs = (line.split() for line in text.splitlines())
-    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
+    return parse_pairs(read_text_or_none(f"{level.folder}/{file}") or "").get(line)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from probes import cgroup
 from probes.meminfo import read_meminfo
-from probes.number import Unread, read_text_or_none
+from probes.number import Unread, parse_pairs, read_text_or_none
+from probes.pressure import read_waiting_share
 from probes.private import Walker
 from probes.reading import Device, Reading
 
@@ -37,7 +38,7 @@ class HostRam:
         because: str,
         proc: Path = Path("/proc"),
         groups: Path = Path("/sys/fs/cgroup"),
-        environment: tuple[tuple[str, str | None], ...] = (),
+        hides_gpus: bool = False,
     ) -> None:
         self._proc = proc
         self._levels = cgroup.find_levels(proc, groups)
@@ -51,7 +52,7 @@ class HostRam:
             kind="host",
             name=NAME,
             total_bytes=total,
-            environment=environment,
+            environment=NO_GPU if hides_gpus else (),
             source="host",
             because=because,
         )
@@ -69,6 +70,7 @@ class HostRam:
             used = max(total - available, 0) + memory.swapped_bytes
         except Unread as unread:
             problem = str(unread)
+        waiting = read_waiting_share(self._proc, self._levels)
         return Reading(
             device=KEY,
             total_bytes=total,
@@ -76,6 +78,7 @@ class HostRam:
             held=memory.held,
             oom_kills=read_oom_kills(self._proc, self._levels),
             problem=problem,
+            waiting_share=None if waiting is None else round(waiting, 4),
         )
 
     def _read_total_and_available(self) -> tuple[int, int]:
@@ -94,7 +97,7 @@ def read_oom_kills(proc: Path, levels: tuple[cgroup.Level, ...]) -> int | None:
     /proc/vmstat counts kills for a cgroup's limit too (tried with a limit of 50 MiB: 0, then 1), so
     cgroups are asked only where it has no such line (before Linux 4.13).
     """
-    vmstat = cgroup.parse_flat(read_text_or_none(f"{proc}/vmstat") or "")
+    vmstat = parse_pairs(read_text_or_none(f"{proc}/vmstat") or "")
     if "oom_kill" in vmstat:
         return vmstat["oom_kill"]
     kills = (cgroup.read_kills(level) for level in levels)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from probes.number import Unread, read_number, read_text_or_none
+from probes.number import Unread, parse_digits, parse_pairs, read_number, read_text_or_none
 from probes.processes import held_by_trees
 from probes.reading import Held
 
@@ -37,7 +37,9 @@ def read_nodes(sysfs: Path) -> tuple[Node, ...]:
     """All GPU nodes, in KFD's order. Empty without KFD, or where a container hides them."""
     topology = sysfs / "class/kfd/kfd/topology/nodes"
     try:
-        numbers = sorted(int(name) for name in os.listdir(topology) if name.isdigit())
+        numbers = sorted(
+            int(name) for name in os.listdir(topology) if parse_digits(name) is not None
+        )
     except OSError:
         return ()
     nodes: list[Node] = []
@@ -54,10 +56,10 @@ def _read_node(folder: Path, order: int) -> Node | None:
         gpu_id = read_number(str(folder / "gpu_id"))
     except Unread:
         return None
-    properties = parse_properties(read_text_or_none(str(folder / "properties")) or "")
+    properties = parse_pairs(read_text_or_none(str(folder / "properties")) or "")
     if gpu_id == 0 or "location_id" not in properties:
         return None
-    bank = parse_properties(read_text_or_none(str(folder / "mem_banks/0/properties")) or "")
+    bank = parse_pairs(read_text_or_none(str(folder / "mem_banks/0/properties")) or "")
     return Node(
         order=order,
         gpu_id=gpu_id,
@@ -66,12 +68,6 @@ def _read_node(folder: Path, order: int) -> Node | None:
         unique_id=properties.get("unique_id", 0),
         gfx=gfx_name(properties.get("gfx_target_version", 0)),
     )
-
-
-def parse_properties(text: str) -> dict[str, int]:
-    """The ``key value`` lines with a whole number as value; other lines are left out."""
-    pairs = (line.split() for line in text.splitlines())
-    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
 
 
 def address(domain: int, location_id: int) -> str:
@@ -102,18 +98,28 @@ def read_held(
     Costs a file for each process that KFD lists, and a walk up to its root for those on this card;
     a walk down from each tree would touch all of a trial's threads and loader processes.
     """
-    folder = f"{sysfs}/class/kfd/kfd/proc"
+    listed = read_listed(sysfs, gpu_id)
+    return None if listed is None else held_by_trees(listed, trees, proc)
+
+
+def read_listed(sysfs: Path, gpu_id: int) -> list[tuple[int, int | None]] | None:
+    """(pid, bytes) of all processes that KFD lists; None: it lists none here, not even nobody.
+
+    A process that was never given this GPU, or has ended, holds 0.
+    """
     try:
-        listed = [int(name) for name in os.listdir(folder) if name.isdigit()]
+        folder = os.open(f"{sysfs}/class/kfd/kfd/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         return None
-    sizes = [(pid, _read_vram(f"{folder}/{pid}/vram_{gpu_id}")) for pid in listed]
-    return held_by_trees(sizes, trees, proc)
-
-
-def _read_vram(path: str) -> int | None:
-    """A process that has ended, or was never given this GPU, has no such file: it holds 0."""
     try:
-        return read_number(path)
+        pids = [name for name in os.listdir(folder) if parse_digits(name) is not None]
+        return [(int(pid), _read_vram(f"{pid}/vram_{gpu_id}", folder)) for pid in pids]
+    finally:
+        os.close(folder)
+
+
+def _read_vram(path: str, folder: int) -> int | None:
+    try:
+        return read_number(path, folder)
     except Unread as unread:
         return 0 if unread.gone else None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from probes.number import Unread, read_text
+from probes.number import Unread, parse_digits, read_text
 
 
 class Ram(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +39,7 @@ def parse_sizes(text: str) -> dict[str, int]:
     for line in text.splitlines():
         name, _, rest = line.partition(":")
         value = rest.split()
-        if len(value) == 2 and value[1] == "kB" and value[0].isdigit():
-            sizes[name] = int(value[0]) * 1024
+        number = parse_digits(value[0]) if len(value) == 2 and value[1] == "kB" else None
+        if number is not None:
+            sizes[name] = number * 1024
     return sizes

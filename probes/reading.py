@@ -5,7 +5,7 @@ Covers what is read; how it is read is in one module per source, which source is
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -38,11 +38,11 @@ class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
     because: str
 
 
-class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found on this machine."""
+class Absent(msgspec.Struct, frozen=True, kw_only=True):
+    """A source that cannot be asked on this machine, and why."""
 
-    devices: tuple[Device, ...]
-    left_out: tuple[LeftOut, ...] = ()
+    source: str
+    because: str
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,3 +86,18 @@ class Probe(Protocol):
         with None and a problem.
         """
         ...
+
+
+class Candidate(NamedTuple):
+    """A device that can be used: the sources that answer for it, the preferred first."""
+
+    sources: tuple[Probe, ...]
+    objection: str | None = None  #: why only runs that name it get it; None: it is used
+
+    @property
+    def device(self) -> Device:
+        return self.sources[0].device
+
+    def left_out(self) -> LeftOut:
+        because = self.objection or ""
+        return LeftOut(key=self.device.key, name=self.device.name, because=because)

@@ -7,6 +7,7 @@ tools and versions, so the PCI address joins what it says with what others say.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -78,7 +79,7 @@ class ToolProbe:
         cards: Shared[tuple[ToolCard, ...]],
         used: Callable[[ToolCard], tuple[int, int]],
         held: Callable[[tuple[int, ...]], tuple[Held, ...] | None],
-        proc: str = "/proc",
+        proc: Path = Path("/proc"),
     ) -> None:
         """*used* makes (total, used) of what the tool said, raising ToolFailed where it cannot;
         *held* is asked first for what trees hold, the tool's own list only where it cannot tell."""
@@ -99,9 +100,8 @@ class ToolProbe:
             card = card_at(self._cards.get(), self.device.key, self.source)
             total, used = self._used(card)
             if held is None and card.processes is not None:
-                held = held_by_trees(
-                    [(one.pid, one.held_bytes) for one in card.processes], trees, self._proc
-                )
+                listed = [(one.pid, one.held_bytes) for one in card.processes]
+                held = held_by_trees(listed, trees, self._proc)
         except ToolFailed as failed:
             problem = str(failed)
         return Reading(
@@ -111,6 +111,14 @@ class ToolProbe:
             held=held,
             problem=problem,
         )
+
+    def listed(self) -> list[tuple[int, int | None]] | None:
+        """(pid, bytes) of all processes that the tool lists on this GPU; None: it cannot tell."""
+        try:
+            processes = card_at(self._cards.get(), self.device.key, self.source).processes
+        except ToolFailed:
+            return None
+        return None if processes is None else [(one.pid, one.held_bytes) for one in processes]
 
 
 def card_at(cards: tuple[ToolCard, ...], address: str, source: str) -> ToolCard:

@@ -97,15 +97,19 @@ def _serve(state: StateFolder, linger_s: float, tell_ready: Callable[[], None]) 
         state=state,
         listener=folder.listen(state, folder.HOSTS),
         budgets=here.budgets,
-        probes=here.probes,
+        sources=here.sources,
         linger_s=linger_s,
     )
-    control = Control(folder.listen(state, folder.CONTROL), world.answers(here.choice.left_out))
+    control = Control(folder.listen(state, folder.CONTROL), world.answers(here))
     _watch_over(world)
     world.start()
     control.start()
     tell_ready()
-    _log.info("supervisor of %s, with %s", state.path, [one.key for one in here.choice.devices])
+    _log.info(
+        "supervisor of %s, with %s",
+        state.path,
+        [one.device.key for one in here.budgets if not one.on_request],
+    )
     try:
         return _run(core, world, journal)
     finally:

@@ -70,7 +70,7 @@ def check_fits(run: Run) -> None:
     """A device can give what a trial of *run* is to be promised."""
     here = budgets.look_here()
     readable = {budget.device.key for budget in here.budgets}
-    for one in here.choice.left_out:
+    for one in here.left_out:
         if one.key == run.device and one.key not in readable:
             raise BadInput(f"device {one.key} ({one.name}) is not used here: {one.because}")
     problem = misfit(run, here.budgets)

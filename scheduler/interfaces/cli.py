@@ -17,6 +17,7 @@ COMMANDS = {
     "status": "What runs, what waits and why.",
     "devices": "What was found on this machine, and what it says.",
     "logs": "What an attempt printed.",
+    "doctor": "Checks what a new user needs, and says what to do.",
 }
 
 

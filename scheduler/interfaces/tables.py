@@ -52,6 +52,10 @@ def device_lines(device: DeviceView, width: int) -> list[str]:
         lines.append(f"  memory unknown, nothing new starts here: {device.problem}")
     else:
         lines += _memory(device, device.total_bytes, device.used_bytes, width)
+    if device.out_since_s is not None:
+        since = time.strftime("%H:%M", time.localtime(device.out_since_s))
+        lines.append(f"  out of service since {since}: {device.out_because}")
+        lines.append("  look at dmesg, then stop and start the scheduler to use it again")
     if device.at_most is not None:
         lines.append(f"  at most {device.at_most} at once")
     return lines

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from probes.reading import LeftOut, Reading
+from probes.failover import SourceState
+from probes.reading import Absent, LeftOut, Reading
 from scheduler.core.model import Budget
 from scheduler.core.view import View
 
@@ -33,7 +34,10 @@ class Devices(msgspec.Struct, frozen=True, kw_only=True):
 
     budgets: tuple[Budget, ...]
     readings: tuple[Reading, ...]
+    sources: dict[str, tuple[SourceState, ...]]  #: of each device, by its key; preferred first
+    trees: dict[str, tuple[int, ...]]  #: root pids of our attempts on each device
     left_out: tuple[LeftOut, ...]
+    absent: tuple[Absent, ...]
 
 
 #: Makes the answer to a path from what the loop has published. Called on another thread.

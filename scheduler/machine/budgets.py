@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from probes.choose import NoSuchDevice, choose
-from probes.reading import Choice, Device, Probe
+from probes.choose import choose
+from probes.reading import Absent, Device, LeftOut, Probe
 from scheduler.core.model import Budget
 from scheduler.machine.cores import usable_cores
 
@@ -21,30 +21,26 @@ PROMISE_HOST_BYTES = 1 * GIB
 
 
 class Here(NamedTuple):
-    """This machine's devices. A budget and a probe for each, in the same order: those that are
-    chosen first, then those that a run may name all the same."""
+    """This machine's devices. A budget and the sources of each, in the same order: those that are
+    used first, then those that a run may name all the same."""
 
-    choice: Choice
     budgets: tuple[Budget, ...]
-    probes: tuple[Probe, ...]
+    sources: tuple[tuple[Probe, ...], ...]
+    left_out: tuple[LeftOut, ...]
+    absent: tuple[Absent, ...]
 
 
 def look_here() -> Here:
     """Find the devices; $SCHEDULER_SYSFS_ROOT stands in for /sys."""
-    sysfs, cores = Path(os.environ.get("SCHEDULER_SYSFS_ROOT", "/sys")), usable_cores()
-    choice, chosen = choose(sysfs=sysfs)
-    named = [probe for out in choice.left_out for probe in _by_name(sysfs, out.key)]
-    budgets = [budget_for(probe.device, cores) for probe in chosen]
-    budgets += [budget_for(probe.device, cores, on_request=True) for probe in named]
-    return Here(choice, tuple(budgets), (*chosen, *named))
+    machine, cores = choose(sysfs=sysfs_root()), usable_cores()
+    budgets = [budget_for(one.device, cores) for one in machine.used]
+    budgets += [budget_for(one.device, cores, on_request=True) for one in machine.on_request]
+    sources = tuple(one.sources for one in (*machine.used, *machine.on_request))
+    return Here(tuple(budgets), sources, machine.left_out, machine.absent)
 
 
-def _by_name(sysfs: Path, key: str) -> tuple[Probe, ...]:
-    """The probe of a device that is left out unless it is named; none where it cannot be read."""
-    try:
-        return choose(sysfs=sysfs, wanted=(key,))[1]
-    except NoSuchDevice:
-        return ()
+def sysfs_root() -> Path:
+    return Path(os.environ.get("SCHEDULER_SYSFS_ROOT", "/sys"))
 
 
 def budget_for(device: Device, cores: int, *, on_request: bool = False) -> Budget:

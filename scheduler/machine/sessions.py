@@ -22,7 +22,7 @@ from threading import Thread
 import msgspec
 
 from scheduler import wire
-from scheduler.core.actions import Action, Hold, Note, Settle, Start, Stop
+from scheduler.core.actions import Action, Halt, Hold, Note, Settle, Start, Stop
 from scheduler.core.events import Event, Exited, Joined, Left, Offered, Started, Withdrawn
 from scheduler.core.model import Budget, Process
 from scheduler.machine import processes
@@ -240,7 +240,7 @@ def _addressee(action: Action) -> str | None:
     match action:
         case Note():
             return action.change.run
-        case Hold():
+        case Hold() | Halt():
             return action.run
         case Start() | Stop() | Settle():
             return action.attempt.trial.run

@@ -7,6 +7,7 @@ is only whether there is anything left to do.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 import time
@@ -14,14 +15,16 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from queue import SimpleQueue
 
-from probes.reading import LeftOut, Probe, Reading
+from probes.reading import Probe, Reading
+from scheduler.core import pace
 from scheduler.core.actions import Action
 from scheduler.core.core import Core
-from scheduler.core.events import Event, Exited, Found, Sampled, Vanished
+from scheduler.core.events import Event, Exited, Found, Joined, Sampled, Vanished
 from scheduler.core.model import Budget
-from scheduler.core.view import AttemptView
+from scheduler.core.view import AttemptView, View
 from scheduler.machine import hosts, processes
 from scheduler.machine.answers import Answers, Devices, Status, Supervisor
+from scheduler.machine.budgets import Here
 from scheduler.machine.compaction import events_of
 from scheduler.machine.devices import Poller, blind
 from scheduler.machine.journal import Journal, Unwritten
@@ -33,6 +36,7 @@ _log = logging.getLogger(__name__)
 
 #: Journals are shortened beyond this: it takes some 6 s to replay, and a start may take 15.
 JOURNAL_BYTES = 32 << 20
+FRESH_S = 1.5  #: a reading older than this admits nobody who has just come
 
 
 class World:
@@ -46,7 +50,7 @@ class World:
         state: StateFolder,
         listener: socket.socket,
         budgets: tuple[Budget, ...],
-        probes: Sequence[Probe],
+        sources: Sequence[Sequence[Probe]],
         linger_s: float,
     ) -> None:
         self._core = core
@@ -59,8 +63,12 @@ class World:
         self._queue: SimpleQueue[Event | None] = SimpleQueue()
         self._next: deque[Event] = deque()
         self._sessions = Sessions(listener, budgets, self._queue.put)
-        self._poller = Poller(probes, self._trees, self._queue.put)
+        self._poller = Poller(sources, self._trees, self._queue.put)
         self._orphans = Orphans(self._is_host_alive)
+        self._last: Event | None = None  #: the event that is handled, or was last
+        self._polled: View | None = None  #: what was so after the last reading
+        self._kept: deque[Event] = deque()  #: until there is a reading that is not old
+        self._read_at_s = -math.inf  #: monotonic
         self.view = core.view()
         self.readings: tuple[Reading, ...] = ()
         self.is_broken = False  #: a thread of ours has ended by a bug
@@ -83,19 +91,41 @@ class World:
     def next_event(self) -> Event | None:
         """Waits for the next event; None: it is time to leave."""
         self.view = self._core.view()
+        if isinstance(self._last, Sampled):
+            self._poller.every(min(pace.period_s(self._polled, self.view), self._linger_s))
+            self._polled = self.view
         if any(one.state == "releasing" for one in self._attempts()):
-            self._poller.nudge(
-                again=True
-            )  # a device shows what it got back some time after the exit
-        if self._next:
-            return self._next.popleft()
-        while (event := self._queue.get()) is not None:
-            if isinstance(event, Sampled) and not self._is_seen(event):
-                continue
-            if isinstance(event, Exited | Vanished):
-                self._poller.nudge()  # the memory that it gave back is waited for
-            break
-        return None if event is None or self._is_done(event) else event
+            # A device shows what it got back some time after the exit.
+            self._poller.nudge(again=True)
+        while not self._next:
+            event = self._queue.get()
+            if event is None or self._is_done(event):
+                return None
+            self._take(event)
+        self._last = self._next.popleft()
+        return self._last
+
+    def _take(self, event: Event) -> None:
+        """Line up what is to be handled: *event*, or with it what waited for it, or nothing yet."""
+        if isinstance(event, Sampled):
+            if self._is_seen(event):
+                self._next.append(event)
+            self._next.extend(self._kept)
+            self._kept.clear()
+        elif self._kept or self._is_in_the_dark(event):
+            self._kept.append(event)
+        else:
+            self._next.append(event)
+        if isinstance(event, Exited | Vanished):
+            self._poller.nudge()  # the memory that it gave back is waited for
+
+    def _is_in_the_dark(self, event: Event) -> bool:
+        """A run that comes after a time without readings waits for a new one, so that its trials
+        are not admitted by what was so seconds ago."""
+        if not isinstance(event, Joined) or time.monotonic() - self._read_at_s <= FRESH_S:
+            return False
+        self._poller.nudge()
+        return True
 
     def perform(self, action: Action) -> None:
         self._sessions.send(action)
@@ -113,11 +143,11 @@ class World:
 
     def _is_seen(self, sampled: Sampled) -> bool:
         """Does what is due once a poll; whether the core may see this one."""
-        self.readings = sampled.readings
+        self.readings, self._read_at_s = sampled.readings, time.monotonic()
         for attempt in self._orphans.look(self._leases(), self._sessions.connected):
             self._queue.put(Vanished(at_s=time.time(), attempt=attempt))
         if not self._journal.retry():
-            return self._is_done(sampled)
+            return False
         if self._journal.size_bytes > self._journal_limit_bytes:
             self._shorten_journal()
         return True
@@ -166,9 +196,9 @@ class World:
         known = self._sessions.hosts[run]
         return known is not None and processes.is_alive(known)
 
-    def answers(self, left_out: tuple[LeftOut, ...]) -> Answers:
+    def answers(self, here: Here) -> Answers:
         """What the control socket answers, by path."""
-        return {"/v1/status": self._status, "/v1/devices": lambda: self._devices(left_out)}
+        return {"/v1/status": self._status, "/v1/devices": lambda: self._devices(here)}
 
     def _status(self) -> Status:
         supervisor = Supervisor(
@@ -180,5 +210,13 @@ class World:
         )
         return Status(supervisor=supervisor, view=self.view)
 
-    def _devices(self, left_out: tuple[LeftOut, ...]) -> Devices:
-        return Devices(budgets=self._budgets, readings=self.readings, left_out=left_out)
+    def _devices(self, here: Here) -> Devices:
+        trees = {budget.device.key: self._trees(budget.device.key) for budget in here.budgets}
+        return Devices(
+            budgets=here.budgets,
+            readings=self.readings,
+            sources=self._poller.sources(),
+            trees=trees,
+            left_out=here.left_out,
+            absent=here.absent,
+        )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from scheduler.interfaces.cli import main
+from scheduler.machine import processes
 from scheduler.machine import state as folder
-from scheduler.machine.state import StateFolder, find
+from scheduler.machine.state import StateFolder, find, open_state
+from scheduler.machine.summon import ensure_supervisor
 
 
 @dataclass(frozen=True)
@@ -42,3 +45,14 @@ def scheduler(state: StateFolder, capfd: pytest.CaptureFixture[str]) -> Schedule
         return Said(leaving.value.code, said.out, said.err)
 
     return call
+
+
+@pytest.fixture
+def supervisor(state: StateFolder) -> Iterator[int]:
+    """A real one; its pid."""
+    ensure_supervisor(open_state())
+    found = processes.identify(int(state.lock.read_text()))
+    assert found is not None
+    yield found.pid
+    processes.send(found, signal.SIGKILL)
+    assert processes.wait_gone(found, 10.0)

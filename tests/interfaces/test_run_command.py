@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from probes.reading import Choice, Device, LeftOut
+from probes.reading import Device, LeftOut
 from scheduler.core.model import Run
 from scheduler.interfaces import run as run_command
 from scheduler.machine import budgets
@@ -49,8 +49,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "here").mkdir()
     (tmp_path / "here/train.py").touch()
     monkeypatch.chdir(tmp_path / "here")
-    choice = Choice(devices=(CARD,), left_out=(IGPU,))
-    here = budgets.Here(choice, (budgets.budget_for(CARD, 2),), ())
+    here = budgets.Here((budgets.budget_for(CARD, 2),), (), (IGPU,), ())
     monkeypatch.setattr(budgets, "look_here", lambda: here)
     monkeypatch.setattr(run_command, "ensure_supervisor", lambda state: None)
     monkeypatch.setattr(os, "execv", become)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +17,12 @@ import pytest
 
 from scheduler.core.model import Run
 from scheduler.interfaces.report import OVER_SHOWN, Report
-from scheduler.machine import processes
 from scheduler.machine import state as folder
-from scheduler.machine.answers import Devices
 from scheduler.machine.runs import RunSpec, RunStatus, State, write_whole
 from scheduler.machine.state import StateFolder, new_run, open_state
-from scheduler.machine.summon import ensure_supervisor
 
 Scheduler = Callable[..., Any]
 LONG_AGO_S = 1.0
-
-
-@pytest.fixture
-def supervisor(state: StateFolder) -> Iterator[int]:
-    """A real one; its pid."""
-    ensure_supervisor(open_state())
-    found = processes.identify(int(state.lock.read_text()))
-    assert found is not None
-    yield found.pid
-    processes.send(found, signal.SIGKILL)
-    assert processes.wait_gone(found, 10.0)
 
 
 def add_run(state: StateFolder, now: State | None, at_s: float, **fields: Any) -> str:
@@ -115,16 +101,6 @@ def test_a_supervisor_is_asked(scheduler: Scheduler, supervisor: int) -> None:
     assert "host RAM" in said.out
     report = json.loads(scheduler("status", "--json").out)
     assert report["supervisor"]["pid"] == supervisor
-    devices = msgspec.json.decode(scheduler("devices", "--json").out, type=Devices)
-    assert [one.device.key for one in devices.budgets] == ["host"]
-
-
-def test_devices_are_looked_at_without_one(scheduler: Scheduler, state: StateFolder) -> None:
-    said = scheduler("devices")
-    assert said.code == 0
-    assert "host  host RAM\n  memory  " in said.out
-    assert "  source  host: " in said.out
-    assert not state.path.exists()
 
 
 def test_one_that_answers_wrongly_is_told(scheduler: Scheduler, state: StateFolder) -> None:

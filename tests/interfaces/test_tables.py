@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -168,3 +169,12 @@ def test_a_bar_is_as_long_as_it_may_be(sizes: list[int | None], cells: int) -> N
 )
 def test_durations(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+def test_a_device_out_of_service_says_since_when_and_what_to_do() -> None:
+    because = "3 GPU faults within an hour; last: the ROCm runtime says: GPU Hang"
+    at_s = time.mktime((2026, 11, 23, 14, 5, 9, 0, 0, -1))
+    lines = report_lines(report(card(out_because=because, out_since_s=at_s)), 80)
+    assert f"  out of service since 14:05: {because}" in lines
+    assert "  look at dmesg, then stop and start the scheduler to use it again" in lines
+    assert not any("out of service" in line for line in report_lines(report(card()), 80))

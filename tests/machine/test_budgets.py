@@ -119,7 +119,9 @@ def test_what_is_left_out_can_be_named(tmp_path: Path, monkeypatch: pytest.Monke
     with EmulatedCard(tmp_path, RX_7900_GRE, RYZEN_IGPU) as card:
         monkeypatch.setenv("SCHEDULER_SYSFS_ROOT", str(card.sysfs))
         here = look_here()
-    assert [probe.device.key for probe in here.probes] == [b.device.key for b in here.budgets]
+    assert [sources[0].device.key for sources in here.sources] == [
+        b.device.key for b in here.budgets
+    ]
     free = [b.device.key for b in here.budgets if b.is_for(Run(id="r"))]
     assert free == [RX_7900_GRE.address]
     named = {b.device.key for b in here.budgets if b.on_request}

@@ -17,7 +17,12 @@ from scheduler.machine.devices import Poller, blind
 class Card:
     """A probe that does what *answer* does."""
 
-    def __init__(self, key: str, answer: Callable[[], None] = lambda: None) -> None:
+    every_s = 0.0
+
+    def __init__(
+        self, key: str, answer: Callable[[], None] = lambda: None, *, source: str = "sysfs"
+    ) -> None:
+        self.source = source
         self.device = Device(
             key=key, kind="amd", name=key, total_bytes=16, source="test", because="test"
         )
@@ -40,7 +45,9 @@ def never() -> Iterator[threading.Event]:
 
 
 def poller(*cards: Card, period_s: float = 1.0) -> Poller:
-    return Poller(cards, lambda key: (7,) if key == "a" else (), lambda _: None, period_s)
+    return Poller(
+        [[card] for card in cards], lambda key: (7,) if key == "a" else (), lambda _: None, period_s
+    )
 
 
 def test_each_device_is_asked_about_its_own_attempts() -> None:
@@ -75,7 +82,7 @@ def test_its_last_word_is_not_believed_for_longer_than_three_seconds(
     now_s[0] += 3.5
     (reading,) = one.poll().readings
     assert (reading.total_bytes, reading.used_bytes, reading.held) == (None, None, None)
-    assert reading.problem == "has not answered for 4 s"
+    assert reading.problem == "sysfs has not answered for 4 s"
 
 
 def test_it_is_heard_again_when_it_answers(
@@ -100,11 +107,61 @@ def test_a_bug_in_a_probe_costs_its_device_only() -> None:
 
 def test_polls_come_by_the_period_and_sooner_when_nudged() -> None:
     samples: SimpleQueue[Sampled] = SimpleQueue()
-    one = Poller([Card("a")], lambda key: (), samples.put, period_s=60.0)
+    one = Poller([[Card("a")]], lambda key: (), samples.put, period_s=60.0)
     one.start()
     samples.get(timeout=10.0)
     one.nudge()
     samples.get(timeout=10.0)
+
+
+def test_a_shorter_period_holds_at_once() -> None:
+    samples: SimpleQueue[Sampled] = SimpleQueue()
+    one = Poller([[Card("a")]], lambda key: (), samples.put, period_s=60.0)
+    one.start()
+    samples.get(timeout=10.0)
+    one.every(0.01)
+    for _ in range(3):
+        samples.get(timeout=10.0)
+
+
+def test_a_source_that_hangs_is_left_for_the_next_and_heard_again(
+    never: threading.Event, monkeypatch: pytest.MonkeyPatch, wait_for: Callable[..., object]
+) -> None:
+    now_s = [100.0]
+    monkeypatch.setattr(devices.time, "monotonic", lambda: now_s[0])
+    first, second = Card("a"), Card("a", source="rocm-smi")
+    one = Poller([[first, second]], lambda key: (), lambda _: None, period_s=0.1)
+    one.poll()
+    assert (first.reads, second.reads) == (1, 0)
+    first.answer = lambda: void(never.wait())
+    problems = []
+    for _ in range(6):
+        problems.append(one.poll().readings[0].problem)
+        now_s[0] += 2.0
+    assert problems == [
+        None,
+        None,
+        "sysfs has not answered for 4 s",
+        "sysfs has not answered for 6 s",
+        "sysfs has not answered for 8 s",
+        None,
+    ]
+    assert [state.state for state in one.sources()["a"]] == ["left", "in use"]
+    never.set()
+    wait_for(lambda: one.poll() and one.sources()["a"][0].state == "in use", "the first again")
+    assert one.sources()["a"][1].state == "standby"
+
+
+def test_a_tool_is_not_started_more_often_than_it_bears(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [100.0]
+    monkeypatch.setattr(devices.time, "monotonic", lambda: now_s[0])
+    card = Card("a")
+    card.every_s = 1.0
+    one = poller(card)
+    for _ in range(8):
+        one.poll()
+        now_s[0] += 0.25
+    assert card.reads == 2
 
 
 def test_a_blind_poll_says_nothing_but_why() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from probes.reading import Device
 from scheduler import wire
-from scheduler.core.actions import Hold, Note, Start
+from scheduler.core.actions import Halt, Hold, Note, Start
 from scheduler.core.events import Event, Joined, Left, Offered, Running, Started
 from scheduler.core.model import Attempt, Budget, Change, Process, Run, Trial
 from scheduler.machine import state as folder
@@ -138,6 +138,7 @@ def test_actions_reach_the_host_of_their_run_only(supervisor: Supervisor) -> Non
     other.join("train-2")
     start = Start(attempt=attempt("train-2"), because="it fits")
     hold = Hold(run="train-1", trial=3, because="it does not")
+    halt = Halt(run="train-1", because="no GPU")
     change = Change(
         at_s=1.0,
         what="concurrency",
@@ -148,9 +149,9 @@ def test_actions_reach_the_host_of_their_run_only(supervisor: Supervisor) -> Non
         after="2",
         because="memory",
     )
-    for action in (start, hold, Note(change=change)):
+    for action in (start, hold, halt, Note(change=change)):
         supervisor.sessions.send(action)
-    assert [one.hear(), one.hear()] == [hold, Note(change=change)]
+    assert [one.hear(), one.hear(), one.hear()] == [hold, halt, Note(change=change)]
     assert [other.hear(), other.hear()] == [start, Note(change=change)]
 
 

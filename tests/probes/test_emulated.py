@@ -1,78 +1,23 @@
-"""The emulated card behaves as a card, and AMD's own rocm-smi reads the same from it as we do."""
+"""The emulated card behaves as a card."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from probes.choose import choose
+from probes import amdgpu
 from probes.reading import Probe, Reading
 from tests.emulated import gpu
 from tests.emulated.card import EmulatedCard
 from tests.emulated.tree import RX_7900_GRE, RYZEN_IGPU, eight_cards
+from tests.probes.workers import Worker, until
 
 pytestmark = pytest.mark.processes
 
 GIB = 1 << 30
-WORKER = """
-import sys
-from tests.emulated import gpu
-for line in sys.stdin:
-    try:
-        gpu.hold(int(line))
-        print("holds", flush=True)
-    except RuntimeError as error:
-        print(f"{type(error).__module__}.{type(error).__qualname__}: {error}", flush=True)
-"""
-
-
-class Worker:
-    """A process that holds what it is told."""
-
-    def __init__(self, card: EmulatedCard, probe: Probe, **extra: str) -> None:
-        environment = {**os.environ, **card.environment(), **extra}
-        for name, value in probe.device.environment:
-            environment.pop(name, None)
-            if value is not None:
-                environment[name] = value
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", WORKER],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.pid = self.process.pid
-
-    def hold(self, size_bytes: int) -> str:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(f"{size_bytes}\n")
-        self.process.stdin.flush()
-        return self.process.stdout.readline().strip()
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-
-def until(read: Callable[[], Reading], true: Callable[[Reading], bool]) -> Reading:
-    """The first reading for which it is true. The deadline is far: it is met in 50 ms."""
-    deadline = time.monotonic() + 20
-    while not true(reading := read()):
-        assert time.monotonic() < deadline, reading
-        time.sleep(0.005)
-    return reading
 
 
 @pytest.fixture
@@ -83,8 +28,13 @@ def card(tmp_path: Path) -> Iterator[EmulatedCard]:
 
 @pytest.fixture
 def probe(card: EmulatedCard) -> Probe:
-    _, (probe,) = choose(sysfs=card.sysfs)
-    assert probe.device.key == RX_7900_GRE.address
+    return probe_of(card)
+
+
+def probe_of(card: EmulatedCard, proc: Path = Path("/proc")) -> Probe:
+    """Of the RX 7900."""
+    gpus, _ = amdgpu.find(card.sysfs, proc)
+    (probe,) = (gpu for gpu in gpus if gpu.device.key == RX_7900_GRE.address)
     return probe
 
 
@@ -207,57 +157,13 @@ def test_foreign_pids_are_no_ones(
     worker.hold(GIB)
     card.shift_pids(4_194_304)
     (proc := tmp_path / "proc").mkdir()
-    _, (contained,) = choose(sysfs=card.sysfs, proc=proc, wanted=(RX_7900_GRE.address,))
+    contained = probe_of(card, proc)
     assert contained.read((worker.pid,)).held is None
     assert contained.read(()).used_bytes == RX_7900_GRE.base_bytes + GIB
 
 
 def test_eight_cards_are_eight_devices(tmp_path: Path) -> None:
     with EmulatedCard(tmp_path, *eight_cards()) as card:
-        choice, _ = choose(sysfs=card.sysfs)
-        assert len(choice.devices) == 8
-        assert len({device.environment for device in choice.devices}) == 8
-
-
-def rocm_smi(card: EmulatedCard, *options: str) -> dict[str, Any]:
-    """What the tool prints when the emulated tree is /sys, in a mount namespace of its own.
-
-    It gets a /dev/shm of its own too: a rocm-smi that is killed leaves a locked mutex there, and no
-    later one starts until somebody deletes the file.
-    """
-    script = 'mount --rbind "$0" /sys && mount -t tmpfs none /dev/shm && exec rocm-smi "$@"'
-    done = subprocess.run(
-        ["unshare", "-m", "sh", "-c", script, str(card.sysfs), "--json", *options],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert "{" in done.stdout, done
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
-
-
-def can_mount() -> bool:
-    tried = subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False)
-    return os.getuid() == 0 and tried.returncode == 0
-
-
-@pytest.mark.skipif(shutil.which("rocm-smi") is None, reason="rocm-smi (apt) is not installed")
-@pytest.mark.skipif(not can_mount(), reason="needs root and unshare -m, to mount a /sys")
-def test_rocm_smi_reads_the_same_as_we_do(
-    card: EmulatedCard, probe: Probe, start: Callable[..., Worker]
-) -> None:
-    one, two = start(), start()
-    one.hold(6 * GIB)
-    two.hold(5 * GIB // 2)
-    ours = probe.read((one.pid, two.pid))
-    buses = rocm_smi(card, "--showbus")
-    (name,) = (name for name, said in buses.items() if said["PCI Bus"] == ours.device.upper())
-    memory = rocm_smi(card, "--showmeminfo", "vram")[name]
-    assert int(memory["VRAM Total Memory (B)"]) == ours.total_bytes
-    assert int(memory["VRAM Total Used Memory (B)"]) == ours.used_bytes
-    processes = rocm_smi(card, "--showpids")["system"]
-    theirs = {int(pid[3:]): int(said.split(", ")[2]) for pid, said in processes.items()}
-    assert ours.held is not None
-    assert theirs == {each.pid: each.held_bytes for each in ours.held}
+        gpus, _ = amdgpu.find(card.sysfs)
+        assert len(gpus) == 8
+        assert len({gpu.device.environment for gpu in gpus}) == 8

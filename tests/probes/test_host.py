@@ -15,7 +15,7 @@ from tests.probes.samples import GIB, Write, meminfo_files, process_files
 
 
 def host(root: Path) -> HostRam:
-    return HostRam(because="test", proc=root / "proc", groups=root / "cg", environment=NO_GPU)
+    return HostRam(because="test", proc=root / "proc", groups=root / "cg", hides_gpus=True)
 
 
 def limited(limit: object, usage: int = 0) -> dict[str, object]:

@@ -41,7 +41,7 @@ def test_gfx_version_reads_as_compilers_write_it(version: int, name: str | None)
 
 @given(st.text(max_size=200))
 def test_no_text_of_properties_breaks_the_parser(text: str) -> None:
-    assert all(value >= 0 for value in kfd.parse_properties(text).values())
+    assert all(value >= 0 for value in kfd.parse_pairs(text).values())
 
 
 def test_order_counts_gpus_only_and_by_number(write: Write) -> None:

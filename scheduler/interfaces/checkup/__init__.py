@@ -1,0 +1,1 @@
+"""What ``scheduler doctor`` looks at: each module reads facts, and judges them apart."""
