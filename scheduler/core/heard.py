@@ -16,12 +16,6 @@ from scheduler.core.sentences import (
     AFTER_CLASS,
     BEFORE_CLASS,
     CLASSES,
-    ENDED_WELL,
-    LIBRARY,
-    RELAY,
-    RELAYED,
-    WARNING,
-    WENT_ON,
     Doubt,
     Sign,
     TextKind,
@@ -33,14 +27,17 @@ _BUS_CODES = (-7, 128 + 7)
 
 _TEXT_LIMIT = 65536
 _LONG_LINE = re.compile(r"(?m)^(.{2000}).+$")
+#: Who wrote the line, or who quotes it: torchrun, Ray, vLLM's engine, pytest, mail.
 _LOG_PREFIX = re.compile(
-    r"(?m)^(?:\[(?:rank|default)\d+\]:|\([^()\n]{0,40}pid=\d+[^()\n]{0,40}\)) ?"
+    r"(?m)^(?:(?:\[(?:rank|default)\d+\]:|\([^()\n]{0,40}pid=\d+[^()\n]{0,40}\)"
+    r"|ERROR [\d-]+ [\d:]+ \[[\w.]+:\d+\]|>|E  ) ?)+"
 )
 #: A frame of a traceback with its source lines, which are indented deeper than the frame's own.
-_FRAME = re.compile(r'(?m)^([ \t]*)File "[^\n]*(?:\n\1[ \t]+[^\n]*)*')
+_FRAME = re.compile(r'(?m)^([ \t]*)File "[^\n]*(?:\n\1[ \t]+[^\n]*)*\n?')
 _EXCEPTION = re.compile(
-    r"(?m)^[ \t]*((?:[A-Za-z_]\w*\.)*_?[A-Z]\w*"
-    r"(?:Error|Exception|Exit|Interrupt|OutOfResources|BrokenProcessPool|KilledWorker))"
+    r"(?m)^[ \t]*((?:[A-Za-z_]\w*\.)*(?:_?[A-Z]\w*"
+    r"(?:Error|Exception|Exit|Interrupt|OutOfResources|BrokenProcessPool|KilledWorker)|Exception)"
+    r"|(?<=\(most recent call last\):\n)[A-Za-z_][\w.]*(?=:))"
     r"(?::|[ \t]*$)"
 )
 _CAUSE = "The above exception was the direct cause of the following exception"
@@ -49,6 +46,62 @@ _ALLOWED = re.compile(_SIZE + r" allowed;")
 _TRIED = re.compile(r"Tried to allocate " + _SIZE)
 _RESERVED = re.compile(_SIZE + r" is (?:allocated|reserved) by PyTorch")
 _UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+
+#: Exceptions that only pass on that something else ended: what came before them counts.
+_RELAY = re.compile(
+    r"(?:.*\.)?(?:CalledProcessError|ChildFailedError|Process(?:Raised|Exited)Exception|SystemExit"
+    r"|BrokenProcessPool|TerminatedWorkerError|WorkerCrashedError|RayTaskError|EngineDeadError"
+    r"|BrokenPipeError|ConnectionResetError|EOFError|DistBackendError|SignalException"
+    r"|InternalError|UnknownError)"
+)
+_RELAYED = re.compile(
+    r"(?i)root cause|exited unexpectedly|is killed by signal|unhandled (?:cuda|system) error"
+    r"|see (?:\w+ ){0,3}(?:above|log)"
+)
+
+#: Exceptions in which a library or a runtime speaks, so that hints count.
+_LIBRARY = re.compile(
+    r"(?:builtins\.)?SystemError|(?:torch|tensorflow|keras|jax|jaxlib|xla|cupy\w*|numba|numpy"
+    r"|xgboost|lightgbm|catboost|_catboost|paddle|mxnet|onnxruntime|triton|vllm|ray|rmm|cudf|cuml"
+    r"|pycuda|pyopencl|pyarrow|bitsandbytes|deepspeed|accelerate)\.[\w.]+"
+    r"|(?:[\w.]+\.)?(?:XGBoost|LightGBM|CatBoost|MXNet|Xla\w*|CudaAPI|Accelerator|Internal"
+    r"|ResourceExhausted)(?:Runtime)?Error"
+)
+
+#: The run went on after this: what stands before it ended nothing. Advice is not an action, nor is
+#: an exception, and a driver that goes on does so without the run. A warning of Python's ends with
+#: the line that gave it; the one of leaked semaphores is given after the end.
+_WENT_ON = re.compile(
+    r"(?im)^(?![ \t]*[\w.]+(?:Error|Exception):)(?!.*\b(?:amdgpu|NVRM)\b)"
+    r"(?:[ \t]+warnings\.warn\((?!.?resource_tracker)|.*(?:caller indicates that this is not a fail"
+    r"|(?<!.)(?!.*\b(?:may|might|can|could|should|would|please|try|consider|unable)\b).*"
+    r"(?:\b(?:re-?try(?:ing)?|trying again)\b(?! (?:failed|limit|later))"
+    r"|\b(?:succeeded|failed), trying|\b(?:falling|fall|fell|falls)[ -]?back\b"
+    r"|\busing .{1,40} instead\b"
+    r"|\b(?:skipp(?:ed|ing)|ignor(?:ed|ing)|recovered|non-?fatal)\b"
+    r"|(?:^|[,;:.\]-] *|\band )(?:reducing|lowering|halving|decreasing|switching|clearing)\b"
+    r"|(?:attempting|trying) to .*(?:recover|due to|because of|after)"
+    r"|\bcontinu(?:e|ing) (?:with|on|training)|\bwill continue))).*$"
+)
+
+#: A last line that no failed run ends with, unless it holds a sign itself.
+_ENDED_WELL = re.compile(
+    r"(?i)(?!.*(?:\bnot\b|error|fail|abort|kill|exit|exception|reset|shut))"
+    r".*(?:(?-i:\bINFO\b)|\b(?:done|finished|completed?|success\w*|saved|passed|as expected)\b"
+    r"|\blistening on\b|\bok\W*$|\b(?:epoch|step|iter\w*)\W{0,3}\d.*(?:loss|acc|metric)).*"
+)
+
+#: A process ended here, so that a last line which sounds well is somebody else's.
+_DIED = re.compile(
+    r"(?m)\bcore dumped\b|terminate called after|\bAborted$|^Killed$|Fatal Python error"
+    r"|(?:fault|error|Exception) by GPU"
+)
+
+#: A line that only warns; asked last, and never about the set-up: a warning of that was survived.
+_WARNING = re.compile(
+    r"(?m)^.*(?:(?i:\bwarn(?:ing)?\b|\w+Warning:)|\bINFO\b|\bDEBUG\b"
+    r"|\b[WI] (?:tensorflow|external)/).*$"
+)
 
 
 class Heard(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,15 +123,19 @@ def judge_text(text: str, *, exit_code: int | None = None) -> Heard:
     tidy = tidied(text)
     rest = _after_going_on(tidy)
     heard = _hear(rest)
-    if heard.kind == "unknown" and exit_code is not None:
-        heard = _hear(WENT_ON.sub("", tidy))  # it failed all the same, so all it said counts
+    if heard.kind == "unknown" and exit_code is not None and rest != tidy:
+        heard = _hear(_WENT_ON.sub("", tidy))  # it failed all the same, so all it said counts
     if heard.kind != "unknown":
         return heard
     if exit_code in _BUS_CODES:
         return Heard(kind="host_oom", because=_BUS_BECAUSE)
-    if rest != tidy and exit_code is None:
+    if exit_code is None and (rest != tidy or _only_warns(rest)):
         return Heard(kind="benign", because="the run went on")
     return heard
+
+
+def _only_warns(text: str) -> bool:
+    return bool(text.strip()) and not _WARNING.sub("", text).strip()
 
 
 def tidied(text: str) -> str:
@@ -89,10 +146,11 @@ def tidied(text: str) -> str:
 
 def _after_going_on(text: str) -> str:
     """What stands after the last line by which the run is known to have gone on."""
-    lines = text.rstrip().rsplit("\n", 1)
-    if ENDED_WELL.fullmatch(lines[-1]) and _first_sign(AFTER_CLASS, lines[-1]) is None:
+    last = text.rstrip().rsplit("\n", 1)[-1]
+    ended_well = _ENDED_WELL.fullmatch(last) and not _DIED.search(text)
+    if ended_well and _first_sign(AFTER_CLASS, last) is None:
         return ""
-    went_on = list(WENT_ON.finditer(text))
+    went_on = list(_WENT_ON.finditer(text))
     return text[went_on[-1].end() :] if went_on else text
 
 
@@ -107,9 +165,10 @@ def _hear(text: str) -> Heard:
         if heard is not None:
             return heard
     signs = (*BEFORE_CLASS, *AFTER_CLASS)
-    heard = _first_sign(signs, WARNING.sub("", text)) or _first_sign(
-        [sign for sign in signs if sign.kind != "configuration"], text
-    )
+    calm = _WARNING.sub("", text)
+    heard = _first_sign(signs, calm)
+    if heard is None and calm != text:
+        heard = _first_sign([sign for sign in signs if sign.kind != "configuration"], text)
     return heard or Heard(kind="unknown", because="nothing on stderr tells why")
 
 
@@ -128,7 +187,7 @@ def _last_exception(text: str) -> tuple[str, str] | None:
 
 def relays(name: str, message: str) -> bool:
     """The exception only passes on that something else ended."""
-    return RELAY.fullmatch(name) is not None or RELAYED.search(message) is not None
+    return _RELAY.fullmatch(name) is not None or _RELAYED.search(message) is not None
 
 
 def hear_exception(names: Sequence[str], message: str) -> Heard | None:
@@ -141,7 +200,7 @@ def hear_exception(names: Sequence[str], message: str) -> Heard | None:
             if pattern.fullmatch(name):
                 because = message if name in message else f"{name}: {message}".rstrip(": ")
                 return Heard(kind=kind, because=short(because), own_cap=_allowed(message))
-    hints = LIBRARY.fullmatch(names[0]) is not None
+    hints = _LIBRARY.fullmatch(names[0]) is not None
     return _first_sign([sign for sign in AFTER_CLASS if hints or not sign.hint], message)
 
 

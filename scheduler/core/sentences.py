@@ -2,7 +2,8 @@
 
 Covers torch, TensorFlow, JAX, Paddle, MXNet, CuPy, Numba, XGBoost, LightGBM, CatBoost, ONNX
 Runtime, vLLM, ggml, NCCL, the CUDA and ROCm runtimes, their kernel drivers, and the usual OOM
-killers. ``verdict`` says in which order these are asked, and who is believed.
+killers: first a small grammar of how machines word a refusal, then what it does not cover.
+``verdict`` says in which order these are asked, and who is believed.
 """
 
 from __future__ import annotations
@@ -48,11 +49,27 @@ def _doubtful(kind: TextKind, doubt: Doubt, says: str, words: str, *, hint: bool
     return Sign(kind=kind, says=says, pattern=re.compile(words), doubt=doubt, hint=hint)
 
 
-_GPU = r"(?:CUDA|[Cc]uda|HIP|[Hh]ip[A-Z]|ROCm|rocm|GPU|gpu|VRAM|vram|NVIDIA|[Vv]ulkan|OpenCL)"
-_NO_MEMORY = (
-    r"(?i:out of (?:\w+ )?memory|\bOOM\b|insufficient (?:\w+ )?memory"
-    r"|(?:failed|unable) to allocate|alloc\w* failed|not enough (?:\w+ )?memory)"
+def _line(*words: str) -> str:
+    """One line that holds all of these, in any order."""
+    return "(?m:^)" + "".join(rf"(?=.*?{word})" for word in words)
+
+
+#: A card is named, or its code speaks: sources of GPU kernels end in .cu and .cuh.
+_GPU = (
+    r"(?:CUDA|[Cc]uda|cuMem|HIP|[Hh]ip[A-Z]|ROCm|rocm|MIOpen|[NR]CCL|GPU|gpu|VRAM|vram|NVIDIA"
+    r"|[Vv]ulkan|SYCL|OpenCL|\.cuh?[:(]\d)"
 )
+_GPU_STACK = r"(?:CUDA|HIP|ROCm|HSA|OpenCL|Vulkan|NVML|NVIDIA|GPU|MIOpen|Tensile|\w*BLAS|cuDNN)\b"
+#: The machine's memory is named, also where a GPU runtime is asked to pin it.
+_HOST = r"(?:bytes on host|[Pp]inned|[Pp]age-locked|\wMallocHost|\w[Hh]ost_?(?:[Mm]alloc|Alloc\b))"
+_SIZE = r"(?:\d[\d.,]* ?(?:[KMGTP]i?B?\b|[Bb]ytes)|(?:size|buffer):? \d{5})"
+_REFUSED = (
+    r"(?i:(?:fail\w*|unable|cannot|can't|could ?n[o']t|not available)(?: to)? (?:re)?alloc"
+    r"|alloc\w*(?: \w+)? (?:fail|error))"
+)
+_SHORT = r"(?i:out of (?:\w+ )?memory|\bOOM\b|(?:insufficient|not enough) (?:\w+ )?memory)"
+_NO_MEMORY = rf"(?:{_REFUSED}|{_SHORT})"
+_MISSING = r"(?:not|n't|cannot)(?: be)? (?:found|available|enabled|installed|detected|support)"
 
 #: Asked before the exception's class is, because they say more than the class does.
 BEFORE_CLASS = (
@@ -63,10 +80,13 @@ BEFORE_CLASS = (
         "device_oom",
         {
             "thrust": r"bad_?alloc\w*: .{0,60}(?:[Cc]uda|CUDA|hip[A-Z]|HIP|out_of_memory)",
-            "RMM": r"\brmm::(?:bad_alloc|out_of_memory)|RMM.{0,60}(?i:out of memory|out_of_memory)",
+            "RMM": r"\brmm::(?:bad_alloc|out_of_memory)|RMM failure"
+            r"|RMM.{0,60}(?i:out of memory|out_of_memory)",
             "NCCL": r"Failed to (?:CUDA|HIP) [cm]alloc|(?i:cuda|hip) failure 2\b",
         },
     ),
+    # A full tmpfs is full memory, though the error is that of a disk.
+    *_signs("host_oom", {"/dev/shm": r"(?:\bshm|</torch_|shared memory).{0,80}No space left"}),
     # Short of something that is not memory, though TensorFlow calls a full disk
     # ResourceExhaustedError and fork(2) a full process table "temporarily unavailable".
     *_signs(
@@ -87,42 +107,48 @@ CONFIGURATION = _signs(
     "configuration",
     {
         # On-chip memory of one kernel: not the card's memory, and no neighbour can free it.
-        "the GPU compiler": r"out of resource: (?:shared memory|threads)"
-        r"|(?i:shared memory size limit exceeded|local memory .{0,20}limit.{0,20}exceeded)"
-        r"|uses too much shared data",
-        "the GPU runtime": r"(?i)no (?:cuda|hip|rocm)[ -]?(?:capable|gpus?|devices?)\b"
-        r"|no rocm-capable device|invalid device ordinal|no kernel image is available"
-        r"|invalid device function|initialization error|driver version is insufficient"
+        "the GPU compiler": r"out of resource: "
+        r"|(?i:(?:shared|local) memory .{0,20}limit.{0,20}exceeded)"
+        r"|uses too much shared data|(?i:ptxas (?:error|fatal))|(?:HIP|NV)RTC_ERROR"
+        r"|Code object build failed|failed to translate module to HSACO",
+        "the GPU runtime": r"(?i)\bno (?:\w+ )?(?:cuda|hip|rocm|gpu|nvidia|amd|opencl)[ -]?"
+        r"(?:capable|gpus?|devices?|runtime is found|is found|found|detected)\b"
+        r"|no kernel image is available|invalid (?:device (?:function|ordinal)|kernel file)"
+        r"|initialization error|driver version is insufficient|_VERSION_MISMATCH"
         r"|system not yet initialized|driver is a stub library|kernel image is invalid"
-        r"|device\(s\) is/are busy or unavailable|named symbol not found"
-        r"|error.?(?:InitializationError|NoDevice|InvalidDevice|NoBinaryForGpu)"
+        r"|devices?(?:\(s\))? (?:is/)?are busy or unavailable|named symbol not found"
+        r"|error.?(?:InitializationError|NoDevice|InvalidDevice|NoBinaryForGpu|InsufficientDriver)"
         r"|CUDA_ERROR_(?:SYSTEM_NOT_READY|NO_DEVICE|INVALID_DEVICE|NOT_INITIALIZED|SYSTEM_DRIVER_MISMATCH)"
         r"|forward compatibility was attempted|PTX .{0,40}(?:unsupported|JIT compil)"
-        r"|unsupported (?:gpu|toolchain)|unknown error - this may be due to an incorrectly set up",
-        "torch": r"not compiled with (?:CUDA|ROCm|HIP|GPU)|Found no NVIDIA driver"
-        r"|NVIDIA driver on your system is too old|Cannot re-initialize CUDA in forked"
-        r"|Attempting to deserialize object on a? ?CUDA device|Invalid device id"
-        r"|Expected one of cpu, cuda|is not compatible with the current PyTorch"
-        r"|Torch is not able to use GPU|(?:CUDA|HIP) driver initialization failed",
-        "the ROCm libraries": r"TensileLibrary|initialize Tensile|hipErrorNoBinaryForGpu"
-        r"|MIOpen.{0,200}unable to open database|hsa_init.{0,40}fail|hipErrorNoDevice"
+        r"|unsupported (?:gpu|toolchain)|shared object initialization failed"
+        r"|unknown error - this may be due to an incorrectly set up",
+        "torch": r"Cannot re-initialize CUDA in forked|Invalid device id"
+        r"|Attempting to deserialize object on a? ?CUDA device|Found no NVIDIA driver"
+        r"|NVIDIA driver on your system is too old|Torch is not able to use GPU"
+        r"|Expected one of cpu, cuda|is not compatible with the current PyTorch",
+        "the ROCm libraries": r"TensileLibrary|hipErrorNoBinaryForGpu"
+        r"|MIOpen.{0,200}unable to open database|hsa_init.{0,40}fail"
         r"|HSA_STATUS_ERROR_(?:INVALID_ISA|INCOMPATIBLE_ARG|NOT_INITIALIZED)"
         r"|[Uu]nsupported (?:GPU )?arch|no suitable (?:GPU|code object)|cannot find ROCm"
         r"|ROCk module is NOT loaded|Code object .{0,40}not (?:found|compatible)"
-        r"|libamd_smi|name 'amdsmi' is not defined",
-        "the device files": r"/dev/(?:kfd|dri|nvidia)\S*.{0,60}(?:denied|[Nn]o such|not permitted)"
-        r"|(?:open|access|permission).{0,30}/dev/(?:kfd|dri/|nvidia)",
+        r"|name 'amdsmi' is not defined",
+        "the device files": r"/dev/(?:kfd|dri|nvidia)\S*.{0,60}(?i:denied|no such|not permitted)"
+        r"|(?i:open|access|permission).{0,30}/dev/(?:kfd|dri/|nvidia)",
         "the loader": r"cannot open shared object file|undefined symbol: |DLL load failed"
         r"|version [`']\w+_[\d.]+' not found|cannot enable executable stack"
         r"|[Cc]ould not load (?:dynamic )?library|libdevice not found"
+        r"|'lib\w+\.so[.\d]*'"
         r"|No module named '(?:torch|torchvision|amdsmi|triton|tensorflow|jax|jaxlib|cupy)\b",
-        "the driver": r"could not select device driver"
-        r"|NVML: (?:Driver/library version mismatch|Driver Not Loaded|Unknown Error)"
-        r"|couldn't communicate with the NVIDIA driver|Driver/library version mismatch",
-        "the library's build": r"not compiled with (?:CUDA|GPU|OpenCL)"
-        r"|(?:GPU|CUDA) Tree Learner was not enabled|No OpenCL device found"
-        r"|compiled without (?:CUDA|GPU|HIP)|not (?:built|compiled) with (?:CUDA|GPU|ROCm)"
+        "the driver": r"could not select device driver|Driver/library version mismatch"
+        r"|NVML: (?:Driver Not Loaded|Unknown Error)|couldn't communicate with the NVIDIA driver",
+        "the library's build": r"(?:GPU|CUDA) Tree Learner was not enabled"
+        rf"|compiled without {_GPU_STACK}|not (?:built|compiled) with {_GPU_STACK}"
         r"|Unable to initialize backend '(?:cuda|rocm|gpu)'|CUDA Setup failed",
+        "the set-up": rf"\b{_GPU_STACK}(?:(?!(?i:memory)).){{0,40}}{_MISSING}"
+        r"|n['o]t support .{0,20}(?i:\bgpu)\b|compute capability"
+        r"|only (?:support|avail)\w+ .{0,30}(?:GPUs|CUDA devices)"
+        rf"|(?i:can(?:no|')t|failed to|could not|unable to) initiali[sz]e (?:\w+ )?{_GPU_STACK}"
+        rf"(?!.*{_NO_MEMORY})",
     },
 )
 
@@ -139,19 +165,21 @@ GPU_FAULT = (
     *_signs(
         "gpu_fault",
         {
-            "the ROCm runtime": r"Memory access fault by GPU|HW Exception by GPU|GPU Hang"
+            "the ROCm runtime": r"Memory (?:access|critical) (?:fault|error) by (?:GPU|agent)"
+            r"|HW Exception by GPU|GPU Hang|aborting with error : (?!HSA_STATUS_ERROR_OUT_OF)HSA"
             r"|HSA_STATUS_ERROR_(?:EXCEPTION|ILLEGAL_INSTRUCTION|MEMORY_\w+|FATAL|INVALID_PACKET\w*"
             r"|INVALID_CODE\w*)|an HSAIL operation resulted in a hardware exception",
             "the GPU runtime": r"(?i)illegal memory access|misaligned address|illegal instruction"
             r" was encountered|uncorrectable (?:ECC|NVLink)|launch timed out|hardware stack error"
             r"|(?:cuda|hip)Error(?:IllegalAddress|MisalignedAddress|LaunchTimeOut|ECC\w+)"
             r"|CUDA_ERROR_(?:ILLEGAL|MISALIGNED|ECC)\w*|invalid program counter"
-            r"|ErrorDeviceLost|device lost|hipErrorUnknown|CUDA error: unknown error",
-            "the driver": r"(?i)GPU reset ?(?:begin|\(|succeeded|failed)|ring \S+ timeout"
+            r"|ErrorDeviceLost|device lost|hipErrorUnknown|CUDA error: unknown error"
+            r"|cuda runtime error \(30\)|device halted",
+            "the driver": r"(?i)GPU reset\b|ring \S+ (?:timeout|reset)|VM_L2_PROTECTION_FAULT"
             r"|NVRM: Xid|fallen off the bus|GPU is lost|GPU recovery|page fault \(src_id"
-            r"|VM_L2_PROTECTION_FAULT|\[gfxhub\].{0,20}page fault|VRAM is lost|device wedged"
-            r"|mode[12] reset|fence wait loop timeout|uncorrectable hardware errors"
-            r"|MES failed to respond|queue preemption time ?out|cp queue .{0,30}timeout",
+            r"|\[gfxhub\].{0,20}page fault|VRAM is lost|device wedged|mode[12] reset"
+            r"|fence wait loop timeout|uncorrectable hardware errors|unrecoverable state"
+            r"|MES failed to respon|queue preemption (?:time ?out|failed)|cp queue .{0,30}timeout",
         },
     ),
 )
@@ -161,28 +189,31 @@ HOST_OOM = (
     *_signs(
         "host_oom",
         {
-            "torch": r"DefaultCPUAllocator|alloc_cpu\.cpp",
-            "TensorFlow": r"OOM when allocating tensor.{0,200}(?:device:CPU|allocator (?:cpu|mkl))"
+            "the allocator": _line(_HOST, _NO_MEMORY),
+            "torch": r"DefaultCPUAllocator|alloc_cpu\.cpp|Buy new RAM",
+            # An operation on the card may name CPUs too, so the first device counts.
+            "TensorFlow": r"OOM when allocating tensor(?:(?!(?i:gpu[_:]\d))[\s\S]){0,300}?"
+            r"(?i:/(?:device:)?cpu:\d|allocator (?:cpu|mkl))"
             r"|Allocator \(\w*cpu\w*\) ran out of memory",
-            "NumPy": r"Unable to allocate [\d.]+ \w+ for an array|_ArrayMemoryError",
+            "NumPy": r"Unable to allocate (?:[\d.]+ \w+ for an )?array",
             "OpenCL": r"(?i)out[ _]of[ _]host[ _]memory",
             "C++": r"(?m)\bstd::bad_alloc\b|(?:^|(?:Error|Exception): )bad allocation",
-            "Arrow": r"ArrowMemoryError|(?:m|re)alloc of size \d+ failed",
+            "Python": r"(?<!\w)MemoryError\(|(?:Fatal Python error: \w+|C error): out of memory",
             "the system": r"\[Errno 12\]|[Cc]annot allocate memory|\(os error 12\)"
-            r"|error code 12\b|paging file is too small|os error 1455"
-            r"|(?:malloc|mmap|calloc|virtual_alloc)\w*[ (:].{0,60}(?i:failed|out of memory)"
-            r"|aligned_malloc: insufficient memory|memory allocation of \d+ bytes failed"
-            r"|insufficient shared memory|out of shared memory"
-            r"|(?i:java heap space|javascript heap out of memory)"
-            r"|Unable to allocate shared memory",
+            r"|error code 12\b|paging file is too small|os error 1455|virtual memory exhausted"
+            r"|(?:[mc]alloc|realloc|mmap|virtual_alloc)\w*[ (:].{0,60}"
+            r"(?i:failed|(?:out of|insufficient) memory)|memory allocation of \d+ bytes failed"
+            r"|insufficient shared memory|out of shared memory|signal: Bus error|\(SIGBUS\)"
+            r"|Unable to allocate shared memory"
+            r"|(?i:java heap space|javascript heap out of memory|runtime: out of memory)",
             "the kernel": r"Out of memory: Kill|[Mm]emory cgroup out of memory|invoked oom-killer"
-            r"|\b(?i:oom)[-_ ]kill(?:er|ed|:| event)|oom_reaper: reaped|OOMKill",
-            "Slurm": r"srun: .{0,80}Out Of Memory|OOM Killed|[Ee]xceeded (?:job|step) memory limit"
-            r"|oom_kill event|OUT_OF_MEMORY \(?ended|CANCELLED.{0,40}memory|PBS: .{0,40}mem\b"
-            r"|TERM_MEMLIMIT",
+            r"|\b(?i:oom)[-_ ]kill(?:er|ed|:|'| event)|oom_reaper: reaped|OOMKill",
+            "who killed it": r"(?i)\bkill(?:ed|ing)\b.{0,40}\b(?:due to|because of|after)\b.{0,40}"
+            r"\bmemory|\bcancelled\b.{0,60}\bmemory|job killed: v?mem",
+            "Slurm": r"srun: .{0,80}Out Of Memory|oom_kill event|OUT_OF_MEMORY \(?ended"
+            r"|[Ee]xceeded (?:job|step) memory limit|TERM_MEMLIMIT",
             "an OOM daemon": r"systemd-oomd.{0,80}[Kk]ill|earlyoom|low memory! at or below"
-            r"|memory pressure.{0,80}[Kk]ill|oomd\.service.{0,80}[Kk]ill|result 'oom-kill'",
-            "Ray": r"ray\.exceptions\.OutOfMemoryError|node running low on memory",
+            r"|memory pressure.{0,80}[Kk]ill|oomd\.service.{0,80}[Kk]ill",
             "Dask": r"KilledWorker|exceeded \d+% memory budget",
         },
     ),
@@ -202,25 +233,19 @@ DEVICE_OOM = (
     *_signs(
         "device_oom",
         {
+            "the allocator": _line(_GPU, _REFUSED, _SIZE),
             "torch": r"(?:CUDA|HIP|XPU) out of memory\.\s+Tried|MPS backend out of memory \("
             r"|cuda runtime error \(2\)|CUDACachingAllocator\.cpp.{0,20}INTERNAL ASSERT"
             r"|INTERNAL ASSERT.{0,80}CUDACachingAllocator",
             "the GPU runtime": r"CUDA_ERROR_OUT_OF_MEMORY|(?:cuda|hip)ErrorMemoryAllocation"
             r"|hipErrorOutOfMemory|ErrorOutOfDeviceMemory|ERROR_OUT_OF_DEVICE_MEMORY"
-            r"|MEM_OBJECT_ALLOCATION_FAILURE|HSA_STATUS_ERROR_OUT_OF_MEMORY"
+            r"|(?i:MEM(?:ORY)?[_ ]OBJECT[_ ]ALLOCATION[_ ]FAILURE)|HSA_STATUS_ERROR_OUT_OF_MEMORY"
             r"|(?:cuda|hip|cuMem)\w*(?:[Mm]alloc|Alloc)\w*(?:\([^\n]{0,80}\))?[^\n]{0,40}"
             r"(?:failed|out of memory)",
-            "JAX": r"RESOURCE_EXHAUSTED:[^\n]{0,120}(?i:out of memory|ran out of|allocat)",
-            "TensorFlow": r"OOM when allocating tensor|[Rr]an out of memory trying to allocate"
-            r"|failed to allocate [^\n]{0,60} from device",
-            "Paddle": r"Out of memory error on GPU|Cannot allocate [^\n]{0,40} on GPU",
-            "CuPy": r"Out of memory allocating [\d,]+ bytes",
-            "CatBoost": r"TOutOfMemoryError|not enough memory for tree-ctrs"
-            r"|Out of memory\. Requested [\d.]+ ?\w+; Free",
-            "LightGBM": r"\[CUDA\] out of memory|Cannot allocate new OpenCL buffer",
+            "TensorFlow": r"Dst tensor is not initialized",
+            "CatBoost": r"TOutOfMemoryError|not enough memory for tree-ctrs",
             "vLLM": r"No available memory for the cache blocks|desired GPU memory utilization"
             r"|KV cache is needed, which is larger than|CUDA out of memory occurred when warming",
-            "ggml": r"(?:failed|unable) to allocate (?:CUDA|ROCm|Vulkan|SYCL|HIP)\d* ",
             "the driver": r"SVM mapping failed|exceeds resident system memory limit"
             r"|amdgpu[^\n]{0,120}(?:[Nn]ot enough memory|(?:allocat|reserv)\w+[^\n]{0,40}-12\b)"
             r"|\[TTM\] [^\n]{0,40}(?:evict|[Nn]o space)[^\n]{0,20}|Not enough memory for command",
@@ -231,8 +256,12 @@ DEVICE_OOM = (
         "device_oom",
         "whose",
         "the program",
-        r"(?im)(?:error|fail\w*|cuda\]|hip\])[^\n]{0,40}[:\]] *['\"(]?out of memory"
-        r"|^(?:\w+Error: ?)?out of memory\W*$",
+        r"(?im)(?:error|fail\w*|cuda|hip)\b\]?[^\n]{0,40}[:\]] *['\"(]?out of memory"
+        r"|^(?:\w+Error: ?)?out of memory(?:\W*$| at \[?/)"
+        # Who allocates tells how much was wanted; who only talks about memory does not.
+        r"|(?:out\s{1,2}of memory|\bOOM\b)[^\n]{0,40}\b(?:alloc\w*|requested)\s[^\n]{0,60}?\d"
+        r"|(?:^|: )(?:not enough|insufficient) (?:free |available )?(?:gpu|device|cuda|hip) memory"
+        r"|OOM when allocating tensor|(?:RESOURCE_EXHAUSTED|INTERNAL): [^\n]{0,120}allocat",
     ),
     # An idle card has answered so too, so the card's own history is asked.
     _doubtful(
@@ -244,20 +273,12 @@ DEVICE_OOM = (
         r"|CUBLAS_STATUS_NOT_INITIALIZED|CUDNN_STATUS_NOT_INITIALIZED"
         r"|[Rr]esource allocation failed",
     ),
+    # No card is named. ONNX Runtime's arena says the same on one; its first provider is the CPU.
+    _doubtful("host_oom", "whose", "the allocator", _line(_REFUSED, _SIZE)),
 )
 
 HINTS = (
-    _doubtful(
-        "host_oom",
-        "whose",
-        "ONNX Runtime",  # its arena says the same on a card; its first provider is the CPU
-        r"Failed to allocate memory for requested buffer(?! of size \d+ on (?:CUDA|ROCm|GPU))",
-    ),
-    *_signs(
-        "device_oom",
-        {"the program": rf"{_GPU}[^\n]{{0,160}}{_NO_MEMORY}|{_NO_MEMORY}[^\n]{{0,160}}{_GPU}"},
-        hint=True,
-    ),
+    *_signs("device_oom", {"the program": _line(_GPU, _NO_MEMORY)}, hint=True),
     _doubtful(
         "device_oom",
         "whose",
@@ -265,68 +286,40 @@ HINTS = (
         r"(?i)\bout of memory\b|resource exhausted",
         hint=True,
     ),
+    _doubtful("host_oom", "whose", "the program", _REFUSED, hint=True),
     _doubtful(
         "user_error",
         "thread",
         "Python",
         r"can't start new thread|pthread_create failed",
     ),
-    *_signs("user_error", {"Optuna": r"The value \S+ is not acceptable|Trial \d+ failed with"}),
+    *_signs(
+        "user_error",
+        {
+            "LightGBM": r"\[LightGBM\] \[Fatal\]",
+            "Optuna": r"The value \S+ is not acceptable|Trial \d+ failed\b",
+            "argparse": r"error: (?:argument |unrecognized arguments|the following arguments)",
+        },
+    ),
+    # Asked last: a peer's connection breaks too where memory ran out.
+    *_signs(
+        "unknown",
+        {
+            "the network": r"Max retries exceeded|[Cc]onnection (?:refused|reset|timed out)"
+            r"|in name resolution|database is locked"
+        },
+    ),
 )
-
 AFTER_CLASS = (*CONFIGURATION, *GPU_FAULT, *HOST_OOM, *DEVICE_OOM, *HINTS)
 
 #: Exceptions whose class alone tells, by full name.
 CLASSES: tuple[tuple[re.Pattern[str], TextKind], ...] = (
     (re.compile(r"torch(?:\.cuda|\._C)?\._?OutOfMemoryError"), "device_oom"),
     (re.compile(r"cupy(?:_backends)?\.[\w.]*OutOfMemoryError"), "device_oom"),
-    (re.compile(r"numpy(?:\._?core)?\._exceptions\._ArrayMemoryError"), "host_oom"),
-    (re.compile(r"(?:ray\.exceptions|pyarrow\.lib)\.(?:OutOf|Arrow)MemoryError"), "host_oom"),
+    (re.compile(r"numpy(?:\._?core)?\._exceptions\.(?:_Array)?MemoryError"), "host_oom"),
+    (re.compile(r"ray\.exceptions\.OutOfMemoryError"), "host_oom"),
+    (re.compile(r"(?:pyarrow\.lib\.)?ArrowMemoryError"), "host_oom"),
     (re.compile(r"(?:builtins\.)?MemoryError"), "host_oom"),
     (re.compile(r"triton\.[\w.]*OutOfResources"), "configuration"),
     (re.compile(r"(?:builtins\.)?KeyboardInterrupt"), "unknown_kill"),
-)
-
-#: Exceptions that only pass on that something else ended: what came before them counts.
-RELAY = re.compile(
-    r"(?:.*\.)?(?:CalledProcessError|ChildFailedError|Process(?:Raised|Exited)Exception|SystemExit"
-    r"|BrokenProcessPool|TerminatedWorkerError|WorkerCrashedError|RayTaskError|EngineDeadError"
-    r"|BrokenPipeError|ConnectionResetError|EOFError|DistBackendError)"
-)
-RELAYED = re.compile(
-    r"(?i)root cause|exited unexpectedly|unhandled (?:cuda|system) error"
-    r"|see (?:\w+ ){0,3}(?:above|log)"
-)
-
-#: Exceptions in which a library or a runtime speaks, so that hints count.
-LIBRARY = re.compile(
-    r"(?:builtins\.)?SystemError|(?:torch|tensorflow|keras|jax|jaxlib|xla|cupy\w*|numba|numpy|xgboost|lightgbm|catboost"
-    r"|_catboost|paddle|mxnet|onnxruntime|triton|vllm|ray|rmm|cudf|cuml|pycuda|pyopencl|pyarrow"
-    r"|bitsandbytes|deepspeed|accelerate)\.[\w.]+"
-    r"|(?:XGBoost|LightGBM|CatBoost|MXNet|Xla\w*|CudaAPI|Accelerator|Internal|ResourceExhausted)"
-    r"(?:Runtime)?Error"
-)
-
-#: The run went on after this: what stands before it ended nothing. Advice is not an action.
-WENT_ON = re.compile(
-    r"(?im)^.*(?:caller indicates that this is not a fail"
-    r"|(?<!.)(?!.*\b(?:may|might|can|could|should|would|please|try|consider|unable)\b).*"
-    r"(?:\b(?:re-?try(?:ing)?|trying again)\b(?! (?:failed|limit|later))"
-    r"|\b(?:succeeded|failed), trying|\b(?:falling|fall|fell|falls)[ -]?back\b"
-    r"|\b(?:skipp(?:ed|ing)|ignor(?:ed|ing)|recovered|non-?fatal)\b"
-    r"|(?:^|[,;:.\]-] *|\band )(?:reducing|lowering|halving|decreasing|switching|clearing)\b"
-    r"|(?:attempting|trying) to .*(?:recover|due to|because of|after)"
-    r"|\bcontinu(?:e|ing) (?:with|on|training)|\bwill continue)).*$"
-)
-
-#: A last line that no failed run ends with, unless it holds a sign itself.
-ENDED_WELL = re.compile(
-    r"(?i)(?!.*(?:\bnot\b|error|fail|abort|kill|exit|exception|reset))"
-    r".*(?:(?-i:\bINFO\b)|\b(?:done|finished|completed?|success\w*|saved|passed|as expected)\b).*"
-)
-
-#: A line that only warns; asked last, and never about the set-up: a warning of that was survived.
-WARNING = re.compile(
-    r"(?m)^.*(?:(?i:\bwarn(?:ing)?\b|\w+Warning:)|\bINFO\b|\bDEBUG\b"
-    r"|\b[WI] (?:tensorflow|external)/).*$"
 )

@@ -130,7 +130,6 @@ UNKNOWN = [
     "Terminated",
     "Segmentation fault (core dumped)",
     "OSError: [Errno 28] No space left on device",
-    "W tensorflow/dso_loader.cc:64] Could not load dynamic library 'libcudart.so.11.0'",
 ]
 BY_KIND = {
     "device_oom": DEVICE_OOM,
