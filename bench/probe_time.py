@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from probes.choose import choose
 from probes.reading import Device, Probe, Reading
 from tests.emulated.card import EmulatedCard
+from tests.emulated.mount import can_mount, seeing
 from tests.emulated.tree import eight_cards
 
 GIB = 1 << 30
@@ -31,7 +32,6 @@ POLLS = 200
 TOOL_POLLS = 10
 ATTEMPTS = 4
 HOLDS = f"import signal; from tests.emulated import gpu; gpu.hold({GIB}); signal.pause()"
-MOUNTED = 'mount --rbind "$0" /sys && mount -t tmpfs none /dev/shm && exec rocm-smi "$@"'
 
 
 def main() -> None:
@@ -88,14 +88,13 @@ def wait_until_held(probes: Sequence[Probe], trees: dict[str, tuple[int, ...]]) 
 
 
 def tool_polls() -> int:
-    able = os.getuid() == 0 and shutil.which("rocm-smi") and shutil.which("unshare")
-    return TOOL_POLLS if able else 0
+    return TOOL_POLLS if can_mount() and shutil.which("rocm-smi") else 0
 
 
 def ask_rocm_smi(sysfs: Path) -> None:
     options = ["--json", "--showbus", "--showmeminfo", "vram"]
     for asked in (options, ["--json", "--showpids"]):
-        command = ["unshare", "-m", "sh", "-c", MOUNTED, str(sysfs), *asked]
+        command = [*seeing(sysfs), "rocm-smi", *asked]
         said = subprocess.run(command, capture_output=True, check=False).stdout
         if b"{" not in said:
             raise SystemExit(f"rocm-smi said {said!r}")

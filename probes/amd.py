@@ -12,11 +12,11 @@ from pathlib import Path
 
 from probes import amdgpu, drm, fdinfo, kfd
 from probes.amdgpu import AmdGpu
-from probes.command import Shared, ToolFailed
 from probes.meminfo import read_meminfo
 from probes.number import Unread
 from probes.reading import Candidate, Device, Held, LeftOut
-from probes.tool import Tool, ToolCard, ToolProbe, in_vram
+from probes.tools.command import Shared, ToolFailed
+from probes.tools.tool import Tool, ToolCard, ToolProbe, in_vram
 
 Cards = Shared[tuple[ToolCard, ...]]
 HeldBy = Callable[[tuple[int, ...]], tuple[Held, ...] | None]

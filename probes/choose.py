@@ -9,13 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from probes import amd, host, nvidia_smi
-from probes.amd_smi import AmdSmi
-from probes.amdsmi_library import AmdSmiLibrary
-from probes.nvidia_smi import NvidiaSmi
+from probes import amd, host
 from probes.reading import Absent, Candidate, LeftOut
-from probes.rocm_smi import RocmSmi
-from probes.tool import Tool
+from probes.tools import nvidia_smi
+from probes.tools.amd_smi import AmdSmi
+from probes.tools.amdsmi_library import AmdSmiLibrary
+from probes.tools.nvidia_smi import NvidiaSmi
+from probes.tools.rocm_smi import RocmSmi
+from probes.tools.tool import Tool
 
 
 class Machine(NamedTuple):

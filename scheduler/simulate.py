@@ -14,21 +14,27 @@ from itertools import count
 import msgspec
 
 from probes.reading import Held, Reading
-from scheduler.core.actions import Action, Settle, Start, Stop
-from scheduler.core.events import Event, Exited, Found, Joined, Offered, Sampled, Started
+from scheduler.core.actions import Action, Halt, Settle, Start, Stop
+from scheduler.core.events import Event, Exited, Found, Joined, Left, Offered, Sampled, Started
 from scheduler.core.model import Attempt, Budget, Evidence, Process, Run, Settlement, Trial
 from scheduler.core.policy import Key, key_of
 
 _STOPPED = Evidence(signal=15)
+_CRASHED = Evidence(signal=6)
+_CRASH_S = 0.5  #: between a fault and the last crash of what it takes along
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
-    """How a trial behaves: it climbs evenly to its peak in *ramp_s* and ends after *run_s*."""
+    """How a trial behaves: it climbs evenly to its peak in *ramp_s* and ends after *run_s*.
+
+    ``resets``: its end resets the card, and takes along whatever else runs there.
+    """
 
     peak_bytes: int
     ramp_s: float
     run_s: float
     evidence: Evidence = Evidence(outcome="complete", exit_code=0)
+    resets: bool = False
 
     def held_bytes(self, age_s: float) -> int:
         return int(self.peak_bytes * (min(1.0, age_s / self.ramp_s) if self.ramp_s else 1.0))
@@ -79,8 +85,8 @@ class Due(msgspec.Struct, frozen=True):
 class SimulatedWorld:
     """Cards, runs with all their trials offered at once, and a poll every *period_s*.
 
-    It ends when every trial has ended, or at *until_s*. ``ended`` has the settlement of each trial
-    that has.
+    It ends when every trial has ended, but for those of ``halted`` runs, or at *until_s*. ``ended``
+    has the settlement of each trial that has.
     """
 
     def __init__(
@@ -94,7 +100,9 @@ class SimulatedWorld:
     ) -> None:
         self.now_s = 0.0
         self.ended: dict[Key, Settlement] = {}
+        self.halted: set[str] = set()
         self.attempts = 0
+        self._proven: set[str] = set()  #: runs of which a trial has finished well
         self._cards = {card.budget.device.key: card for card in cards}
         self._until_s = until_s
         self._period_s = period_s
@@ -104,6 +112,7 @@ class SimulatedWorld:
         self._heap: list[tuple[float, int, Event | Ticked | Due]] = []
         pairs = tuple(trials.items() if isinstance(trials, Mapping) else trials)
         self._scripts = {key_of(trial): script for trial, script in pairs}
+        self._open = set(self._scripts)  #: trials that are yet to end
         self.at(0.0, Found(at_s=0.0, budgets=tuple(c.budget for c in self._cards.values())))
         for run in runs:
             self.at(0.0, Joined(at_s=0.0, run=run))
@@ -116,7 +125,7 @@ class SimulatedWorld:
         heappush(self._heap, (at_s, next(self._order), happening))
 
     def next_event(self) -> Event | None:
-        while self._heap and len(self.ended) < len(self._scripts):
+        while self._heap and self._open:
             at_s, _, happening = self._heap[0]
             if at_s > self._until_s:
                 break
@@ -126,11 +135,23 @@ class SimulatedWorld:
                 case Ticked():
                     return self._poll()
                 case Due(attempt=attempt, evidence=evidence):
-                    if self._bodies.pop(attempt, None) is not None:
-                        return Exited(at_s=at_s, attempt=attempt, evidence=evidence)
+                    if (body := self._bodies.pop(attempt, None)) is not None:
+                        return self._exit(body, evidence)
                 case _:
                     return happening
         return None
+
+    def _exit(self, body: _Body, evidence: Evidence) -> Exited:
+        run, device = body.attempt.trial.run, body.attempt.device
+        if body.script.resets and evidence == body.script.evidence:
+            for other in self._bodies.values():
+                if other.attempt.device == device:
+                    at_s = self.now_s + _CRASH_S * (other.pid % 2)
+                    self.at(at_s, Due(other.attempt.id, _CRASHED))
+        if evidence.outcome in ("complete", "pruned"):
+            self._proven.add(run)
+        evidence = msgspec.structs.replace(evidence, proven=run in self._proven)
+        return Exited(at_s=self.now_s, attempt=body.attempt.id, evidence=evidence)
 
     def perform(self, action: Action) -> None:
         match action:
@@ -138,12 +159,20 @@ class SimulatedWorld:
                 self._start(attempt)
             case Stop(attempt=attempt):
                 self.at(self.now_s, Due(attempt.id, _STOPPED))
+            case Halt(run=run):
+                self.halted.add(run)
+                self._open = {key for key in self._open if key[0] != run}
+                for body in self._bodies.values():
+                    if body.attempt.trial.run == run:
+                        self.at(self.now_s, Due(body.attempt.id, _STOPPED))
+                self.at(self.now_s, Left(at_s=self.now_s, run=run))
             case Settle(again=Trial() as again):
                 self.at(self.now_s, Offered(at_s=self.now_s, trial=again))
             case Settle(attempt=attempt, settlement=settlement):
                 key = key_of(attempt.trial)
                 assert key not in self.ended, f"{key} ended twice"
                 self.ended[key] = settlement
+                self._open.discard(key)
             case _:
                 pass
 

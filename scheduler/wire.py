@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from scheduler.core.actions import Hold, Note, Settle, Start, Stop
+from scheduler.core.actions import Halt, Hold, Note, Settle, Start, Stop
 from scheduler.core.events import Exited, Joined, Left, Offered, Started, Withdrawn
 from scheduler.core.model import Budget
 
@@ -28,7 +28,7 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 FromHost = Joined | Offered | Withdrawn | Started | Exited | Left
-ToHost = Welcome | Refused | Start | Hold | Stop | Settle | Note
+ToHost = Welcome | Refused | Start | Hold | Stop | Settle | Halt | Note
 
 _encoder = msgspec.json.Encoder()
 _from_host: msgspec.json.Decoder[FromHost] = msgspec.json.Decoder(FromHost)

@@ -6,6 +6,7 @@ The card's numbers follow what the attempts hold. What is emulated is in ``tests
 from __future__ import annotations
 
 import json
+import signal
 import statistics
 from collections import Counter
 from collections.abc import Iterator
@@ -203,6 +204,54 @@ def test_a_card_that_says_nothing_holds_new_starts(
     assert len(list(on_card.own.glob("began.*"))) == 2
     card.mend()
     assert finals(going.wait().ok().study()) == {number: ["COMPLETE"] for number in range(6)}
+
+
+FAULT = """
+    import os, pathlib, resource, time
+    import optuna
+    from tests.emulated import gpu
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+    def meet(mine, other):
+        pathlib.Path(mine).touch()
+        while not pathlib.Path(other).exists():
+            time.sleep(0.01)
+
+    def objective(trial):
+        trial.suggest_float("x", 0, 1)
+        gpu.hold(1 << 30)
+        meet(f"began.{trial.number}", f"began.{trial.number ^ 1}")
+        if trial.number:
+            pathlib.Path("crashed").touch()
+        else:
+            meet("faulted", "crashed")
+            os.write(2, b"Memory access fault by GPU node-1 on address 0x7f00. Page not present.")
+        os.abort()
+
+    optuna.create_study().optimize(objective, n_trials=9)
+"""
+
+
+def test_a_gpu_fault_takes_a_neighbour_along_which_is_not_counted(on_card: Runner) -> None:
+    """The neighbour's crash, told before or after, is explained by the fault; both come back, the
+    card is left alone, and all of it is told."""
+    going = on_card.begin(FAULT, "--memory-per-trial", "3GiB", "--max-trials", "2")
+    both_back = lambda: going.status is not None and going.status.retried == 2  # noqa: E731
+    going.wait_for(both_back, "both to come back")
+    rests = lambda: "had a GPU fault (trial 0 of" in (hold_of(on_card) or "")  # noqa: E731
+    going.wait_for(rests, "the fault as the reason to wait")
+    said = on_card.command("status").stdout
+    going.signal(signal.SIGINT)
+    result = going.wait()
+    assert "taken along by a GPU fault of trial 0: crashed by signal 6" in said
+    assert "trial 1 comes back: taken along by a GPU fault of trial 0" in result.err
+    changes = {change.trial: change.after for change in result.status.changes}
+    assert changes == {0: "is tried once more", 1: "comes back, not counted against it"}
+    back = {t.number: t.system_attrs[PUT_BACK] for t in result.study().trials[:2]}
+    counts = [(back[n]["faults"], back[n]["unexplained"]) for n in (0, 1)]
+    assert counts == [(1, 0), (0, 0)]
+    assert len(list(on_card.own.glob("began.*"))) == 2
 
 
 def device_problem(runner: Runner) -> str | None:

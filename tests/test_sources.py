@@ -17,9 +17,9 @@ import pytest
 from script_runs import Going, Runner
 
 from tests.emulated.card import SYSFS_ROOT, EmulatedCard
+from tests.emulated.mount import can_mount, seeing
 from tests.emulated.nvidia import EmulatedNvidia, Gpu
 from tests.probes.samples import card_files
-from tests.probes.test_real_rocm_smi import MOUNT, can_mount
 
 pytestmark = pytest.mark.processes
 GIB = 1 << 30
@@ -91,7 +91,7 @@ def test_trials_run_by_rocm_smis_word_where_the_drivers_counter_is_hidden(
     """Hidden the counter, the tool steps in; hidden the card, the tool alone tells of it."""
     tool = shutil.which("rocm-smi")
     assert tool is not None
-    install(tmp_path / "bin", "rocm-smi", "unshare", "-m", "sh", "-c", MOUNT, str(card.sysfs), tool)
+    install(tmp_path / "bin", "rocm-smi", *seeing(card.sysfs), tool)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     for name, value in card.environment().items():
         monkeypatch.setenv(name, value)

@@ -42,10 +42,20 @@ class Settle(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     again: Trial | None = None
 
 
+class Halt(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Nothing more of this run may start, what runs of it is to be put back.
+
+    What ended one of its trials would end all of them alike.
+    """
+
+    run: str
+    because: str
+
+
 class Note(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Write this change down and show it."""
 
     change: Change
 
 
-Action = Start | Hold | Stop | Settle | Note
+Action = Start | Hold | Stop | Settle | Halt | Note

@@ -60,7 +60,7 @@ def _stop(state: State, device: DeviceState, victim: Victim) -> list[Action]:
     state.keep(after)
     device.strain = Strain()
     if victim.cause != "overrun":
-        device.rests_until_s = state.now_s + REST_S
+        device.rest(state.now_s + REST_S, None)
     change = Change(
         at_s=state.now_s,
         what="stopped",

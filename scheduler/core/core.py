@@ -78,6 +78,8 @@ class Core:
     def _found(self, event: Found) -> None:
         """A new life of the supervisor: hosts have to join anew, and say again what waits.
 
+        A device that was out of service is back: its user has seen to it, or so we take it.
+
         Readings of the last life are not believed. Attempts on a device that is no longer there
         stay until they are told to be gone; nothing new starts on it.
         """
@@ -88,6 +90,7 @@ class Core:
             key = budget.device.key
             device = state.devices.setdefault(key, DeviceState(budget=budget))
             device.budget, device.found = budget, True
+            device.faults, device.outage = (), None
         for device in state.devices.values():
             device.reading, device.strain = None, Strain()
             state.touch(device.key)
@@ -102,7 +105,7 @@ class Core:
         """
         state, name = self._state, event.run.id
         run = state.runs.setdefault(name, RunState(run=event.run, order=len(state.runs)))
-        run.run, run.joined = event.run, True
+        run.run, run.joined, run.halted = event.run, True, None
         state.clear_queue(name)
         for device in state.devices:
             state.touch(device)
@@ -144,7 +147,8 @@ class Core:
         """One that waits or runs already is the same trial, told twice."""
         state, trial = self._state, event.trial
         run = state.runs.get(trial.run)
-        if run is not None and run.joined and not state.is_known(trial):
+        takes = run is not None and run.joined and run.halted is None
+        if takes and not state.is_known(trial):
             state.enqueue(trial)
 
     def _withdrawn(self, event: Withdrawn) -> None:

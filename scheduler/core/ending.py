@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import msgspec
 
-from scheduler.core import concurrency
-from scheduler.core.actions import Action, Note, Settle
+from scheduler.core import concurrency, faults, reasons
+from scheduler.core.actions import Action, Halt, Note, Settle
 from scheduler.core.events import Exited, Vanished
+from scheduler.core.faults import Fault, Outage
 from scheduler.core.life import Releasing, is_active
 from scheduler.core.model import Change, Evidence, Verdict
 from scheduler.core.reasons import at_once
 from scheduler.core.retry import Ending, Sequel, changes, follow
 from scheduler.core.state import DeviceState, State
-from scheduler.core.verdict import Circumstances, judge
+from scheduler.core.verdict import Circumstances, crashed, judge
 from scheduler.core.watch import have_grown
 
 _KILL = 9
 
 
 def exited(state: State, event: Exited) -> list[Action]:
-    """Settle the attempt, or wait for what the next reading says of a kill.
+    """Settle the attempt, or wait for what may explain its end.
 
     A host that did not hear the answer (its connection broke, we were started again) asks again
     and hears the same. One that was never heard of here is the host's affair.
@@ -34,11 +35,27 @@ def exited(state: State, event: Exited) -> list[Action]:
     if not isinstance(life, Releasing):
         life = state.end(life, event.at_s)
     if life.settle is not None:
-        return [life.settle]
-    if _may_be_kernels(state, life, event.evidence) and life.lease.attempt.id not in state.past:
-        state.keep(msgspec.structs.replace(life, evidence=event.evidence))
-        return []
+        return _told(state, life.settle)
+    if life.lease.attempt.id not in state.past:
+        if _may_be_kernels(state, life, event.evidence):
+            state.keep(msgspec.structs.replace(life, evidence=event.evidence))
+            return []
+        verdict = _may_be_a_faults(state, life, event.evidence)
+        if verdict is not None:
+            device = state.devices[life.lease.attempt.device]
+            device.rest(event.at_s + faults.WINDOW_S, reasons.crashed(device.key))
+            state.keep(msgspec.structs.replace(life, evidence=event.evidence, verdict=verdict))
+            return []
     return settle(state, life, event.evidence)
+
+
+def has_waited(state: State, life: Releasing, at_s: float) -> bool:
+    """Whether what may explain its end is there, or will not come any more."""
+    if life.evidence is None or at_s <= life.since_s:
+        return False
+    if life.verdict is None or at_s - life.since_s >= faults.WINDOW_S:
+        return True
+    return _fault_behind(state, life, life.verdict) is not None
 
 
 def vanished(state: State, event: Vanished) -> None:
@@ -54,7 +71,7 @@ def settle(state: State, life: Releasing, evidence: Evidence) -> list[Action]:
     """
     lease, device = life.lease, state.devices[life.lease.attempt.device]
     account = device.account()
-    verdict = judge(evidence, circumstances=_circumstances(state, life, device))
+    verdict, taken_along = _explained(state, life, evidence)
     ending = Ending(
         attempt=lease.attempt,
         verdict=verdict,
@@ -63,20 +80,48 @@ def settle(state: State, life: Releasing, evidence: Evidence) -> list[Action]:
         strangers_grew=have_grown(lease.strangers_bytes, account),
         stopped=life.stopped.cause if life.stopped else None,
         was_killed=evidence.signal == _KILL,
+        taken_along=taken_along,
+        follows_catch=evidence.proven and bool(evidence.exception),
         most_bytes=state.most_bytes(state.runs[lease.attempt.trial.run].run),
     )
     sequel = follow(ending)
     told = Settle(
-        attempt=lease.attempt,
-        verdict=verdict,
-        settlement=sequel.settlement,
-        again=sequel.again,
+        attempt=lease.attempt, verdict=verdict, settlement=sequel.settlement, again=sequel.again
     )
     state.keep(msgspec.structs.replace(life, settle=told, evidence=None))
     if life.stopped is not None:
         state.runs[lease.attempt.trial.run].made_way.add(lease.attempt.trial.number)
     notes = [state.note(change) for change in changes(ending, sequel, at_s=state.now_s)]
-    return [*notes, *_learn(state, device, ending, sequel), told]
+    if verdict.kind == "gpu_fault" and not taken_along and device.budget.device.kind != "host":
+        fault = Fault(at_s=life.since_s, attempt=lease.attempt, because=verdict.because)
+        notes += _take_fault(state, device, fault)
+    return [*notes, *_learn(state, device, ending, sequel), *_told(state, told)]
+
+
+def _told(state: State, settle: Settle) -> list[Action]:
+    """*settle*; and, once, that its run is over where all its trials would end like this one."""
+    run = state.runs[settle.attempt.trial.run]
+    ends_all = settle.verdict.kind == "configuration" and settle.again is not None
+    if not ends_all or run.halted is not None:
+        return [settle]
+    run.halted = settle.verdict.because
+    state.clear_queue(run.run.id)
+    return [settle, Halt(run=run.run.id, because=run.halted)]
+
+
+def _explained(state: State, life: Releasing, evidence: Evidence) -> tuple[Verdict, bool]:
+    """Why it ended, and whether a fault of another's took it along."""
+    verdict = life.verdict or _judge(state, life, evidence)
+    fault = _fault_behind(state, life, verdict)
+    if fault is None:
+        return verdict, False
+    because = reasons.taken_along(fault, life.lease.attempt.trial, verdict.because)
+    return Verdict(kind="gpu_fault", because=because), True
+
+
+def _judge(state: State, life: Releasing, evidence: Evidence) -> Verdict:
+    device = state.devices[life.lease.attempt.device]
+    return judge(evidence, circumstances=_circumstances(state, life, device))
 
 
 def _may_be_kernels(state: State, life: Releasing, evidence: Evidence) -> bool:
@@ -87,6 +132,60 @@ def _may_be_kernels(state: State, life: Releasing, evidence: Evidence) -> bool:
         and evidence.outcome is None
         and life.stopped is None
         and life.lease.oom_kills is not None
+    )
+
+
+def _may_be_a_faults(state: State, life: Releasing, evidence: Evidence) -> Verdict | None:
+    """The verdict on a crash that nothing explains, if a neighbour may yet tell of a fault.
+
+    The crash of a neighbour is often seen before that of the one whose kernel went wrong: its
+    runtime writes down the state of the card first.
+    """
+    on_host = state.devices[life.lease.attempt.device].budget.device.kind == "host"
+    if on_host or life.company < 2 or not crashed(evidence):
+        return None
+    verdict = _judge(state, life, evidence)
+    if verdict.kind != "unknown_kill" or _fault_behind(state, life, verdict) is not None:
+        return None
+    return verdict
+
+
+def _fault_behind(state: State, life: Releasing, verdict: Verdict) -> Fault | None:
+    """The fault of another attempt's on its device that explains the end."""
+    if not faults.may_be_its_doing(verdict):
+        return None
+    attempt = life.lease.attempt
+    return faults.explaining(state.devices[attempt.device].faults, attempt, life.since_s)
+
+
+def _take_fault(state: State, device: DeviceState, fault: Fault) -> list[Note]:
+    """A new incident: the device is left alone for a while, after too many for good."""
+    device.faults = (*faults.recent(device.faults, fault.at_s), fault)
+    device.rest(state.now_s + faults.COOL_DOWN_S, reasons.cooling(fault))
+    state.touch(device.key)
+    if len(device.faults) < faults.INCIDENTS or device.outage is not None:
+        return []
+    because = reasons.out_of_service(fault)
+    device.outage, device.drained_for = Outage(since_s=state.now_s, because=because), None
+    for key in state.devices:
+        state.touch(key)
+    return [
+        state.note(_out_of_service(state, device, run.run.id, because))
+        for run in state.runs.values()
+        if run.joined and device.budget.is_for(run.run)
+    ]
+
+
+def _out_of_service(state: State, device: DeviceState, run: str, because: str) -> Change:
+    return Change(
+        at_s=state.now_s,
+        what="service",
+        run=run,
+        trial=None,
+        device=device.key,
+        before="in service",
+        after="out of service",
+        because=because,
     )
 
 

@@ -32,6 +32,7 @@ def _check_places(state: State) -> None:
             if is_active(life) and life.lease.attempt.trial.run == run.run.id
         }
         assert active == run.active, f"{run.run.id} counts {run.active}, there are {active}"
+        assert run.halted is None or not run.waiting, f"{run.run.id} is halted, and its trials wait"
         assert run.joined or not run.waiting, f"{run.run.id} is gone, and its trials wait"
         assert all(one.trial.run == run.run.id for one in run.waiting), "in another's queue"
         assert {one.trial.number for one in run.waiting} == run.awaited, "awaited, and not there"
@@ -49,6 +50,8 @@ def _check_devices(state: State) -> None:
             assert not held or (peak is not None and peak >= held), f"{id}: a peak under its size"
             if isinstance(life, Releasing):
                 assert not (life.evidence and life.settle), f"{id} is settled and waits to be"
+        assert device.outage is None or device.drained_for is None, f"{device.key} is kept in vain"
+        assert all(fault.attempt.device == device.key for fault in device.faults), "another's fault"
         alone = [life for life in device.active() if life.lease.attempt.alone]
         others = [life for life in device.active() if not life.lease.attempt.alone]
         assert len(alone) <= 1, f"two are alone on {device.key}"

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from scheduler.core.actions import Settle
-from scheduler.core.model import Attempt, Evidence, Process
+from scheduler.core.model import Attempt, Evidence, Process, Verdict
 
 #: Why we stopped an attempt. "overrun": it broke its promise. "strangers": others need the memory.
 #: "unclear": the device was full, and cannot tell processes apart.
@@ -53,7 +53,8 @@ class Releasing(msgspec.Struct, frozen=True, kw_only=True):
     """Its process is gone; the promise counts until the device shows that its memory is back.
 
     ``settle`` is what its host was told, to be told again if it asks again. None: nothing yet,
-    because nobody said how it ended, or (``evidence`` is set) the next reading is waited for.
+    because nobody said how it ended, or (``evidence`` is set) it is waited for what may explain it:
+    the next reading, or, where ``verdict`` is set, a GPU fault told in the next seconds.
     """
 
     lease: Lease
@@ -63,6 +64,7 @@ class Releasing(msgspec.Struct, frozen=True, kw_only=True):
     stopped: Stopping | None
     company: int  #: attempts of ours that ran at once when it ended, itself included
     evidence: Evidence | None = None
+    verdict: Verdict | None = None
     settle: Settle | None = None
 
 

@@ -52,6 +52,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     overruns: int = 0
     contentions: int = 0
     unexplained: int = 0  #: attempts that ended by a kill nobody can explain
+    faults: int = 0  #: GPU faults that it is held to have caused
     attempts: int = 0  #: made so far; the next one's id counts on from here
 
 
@@ -87,6 +88,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     stderr_tail: str = ""
     #: the exception came out of Optuna's or our own machinery asked to end the attempt
     caught: bool = False  #: the user's ``catch`` names this exception
+    proven: bool = False  #: another trial of its ``optimize`` call has finished well
 
 
 VerdictKind = Literal[
@@ -119,7 +121,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """One automatic decision changed or undone: a roll back, or the way up again after one."""
 
     at_s: float
-    what: Literal["concurrency", "promise", "alone", "capacity", "stopped"]
+    what: Literal["concurrency", "promise", "alone", "capacity", "stopped", "fault", "service"]
     run: str | None
     trial: int | None
     device: str

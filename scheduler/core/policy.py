@@ -33,9 +33,10 @@ Why = Literal[
     "alone",  #: another is alone there
     "drained",  #: kept for a trial that was overtaken too often
     "limit",  #: as many run there as may
-    "resting",  #: attempts were stopped there just now
+    "resting",  #: attempts were stopped there just now, or it had a GPU fault
     "silent",  #: the device does not say what is used
     "too_big",  #: more than the device can ever give
+    "out_of_service",  #: it had too many GPU faults
     "own_limit",  #: as many of its run's run as may
     "no_device",  #: none that its run may use is there
 ]
@@ -48,6 +49,7 @@ _HOPE: dict[Why, int] = {
     "resting": 5,
     "silent": 6,
     "too_big": 7,
+    "out_of_service": 8,
 }
 
 Key = tuple[str, int]  #: a trial: its run and its number
@@ -86,6 +88,8 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
     alone: bool  #: one is there that must have no neighbours
     at_most: int | None  #: attempts at once, learned
     rests: bool
+    rests_because: str | None = None  #: None: it was short of memory
+    out_because: str | None = None  #: why it is out of service
     drained_for: Key | None = None
 
     @property
@@ -180,7 +184,9 @@ def allowed(run: Run, rooms: Iterable[Room]) -> Iterator[Room]:
 
 def could_run(trial: Trial, run: Run, room: Room, most_bytes: int | None) -> bool:
     """Whether the device would take *trial* if nothing of ours were on it."""
-    if not room.budget.is_for(run) or room.account.open_bytes is None:
+    if not room.budget.is_for(run) or room.out_because is not None:
+        return False
+    if room.account.open_bytes is None:
         return False
     left = room.account.open_bytes - room.reserve_bytes(run)
     if _goes_alone(trial, most_bytes):
@@ -203,12 +209,14 @@ def _unlike(queue: Queue) -> Iterator[Trial]:
 def _is_open(room: Room) -> bool:
     """Whether anything at all could start there now; most events find all devices full."""
     limit = room.at_most
-    if room.alone or room.rests or room.account.left_bytes is None:
+    if room.alone or room.rests or room.out_because or room.account.left_bytes is None:
         return False
     return room.account.left_bytes > 0 and (limit is None or room.attempts < limit)
 
 
 def _fit(trial: Trial, run: Run, room: Room, most: int | None) -> Place | Refusal:
+    if room.out_because is not None:
+        return Refusal(why="out_of_service", run=run, room=room)
     headroom = room.account.headroom_bytes(room.reserve_bytes(run))
     if headroom is None:
         return Refusal(why="silent", run=run, room=room)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scheduler.core.faults import INCIDENTS, Fault
 from scheduler.core.ledger import Account
 from scheduler.core.model import Trial
 from scheduler.core.policy import Place, Refusal, Room
@@ -51,6 +52,8 @@ def held(refusal: Refusal, trial: Trial) -> str:
         case "limit":
             running = f"{room.attempts} run, at most {room.limit(run)} at once"
             return f"waits for a place on {room.key}: {running}"
+        case "resting" if room.rests_because is not None:
+            return room.rests_because
         case "resting":
             return f"{room.key} was short of memory just now; it is watched for a while first"
         case "too_big":
@@ -59,6 +62,8 @@ def held(refusal: Refusal, trial: Trial) -> str:
                 f"trial {trial.number} needs {needs}, {room.key} can give {most} at most;"
                 f" ask for less memory per trial or choose another device"
             )
+        case "out_of_service":
+            return f"{room.key} is out of service: {room.out_because}"
         case _:
             return f"{room.key} does not say how much memory is used ({_problem(room)})"
 
@@ -76,6 +81,29 @@ def _short_of(refusal: Refusal, room: Room) -> str:
 
 def _problem(room: Room) -> str:
     return room.problem or "it has not been read yet"
+
+
+def taken_along(fault: Fault, of: Trial, because: str) -> str:
+    """Why the attempt of trial *of* ended, which by itself ended as *because* says."""
+    culprit = fault.attempt.trial
+    whose = "" if culprit.run == of.run else f" of {culprit.run}"
+    return f"taken along by a GPU fault of trial {culprit.number}{whose}: {because}"
+
+
+def crashed(key: str) -> str:
+    return f"an attempt crashed on {key} just now; it is watched for a GPU fault first"
+
+
+def cooling(fault: Fault) -> str:
+    culprit = fault.attempt.trial
+    return (
+        f"{fault.attempt.device} had a GPU fault (trial {culprit.number} of {culprit.run});"
+        f" it is left alone for a minute"
+    )
+
+
+def out_of_service(last: Fault) -> str:
+    return f"{INCIDENTS} GPU faults within an hour; last: {last.because}"
 
 
 def stopped(victim: Victim, strain: Strain, account: Account, reserve_bytes: int) -> str:

@@ -1,7 +1,7 @@
 """What follows from an attempt's end for its trial and for the device. Pure.
 
 One ladder; the first rung that applies is taken. Retries are for memory: what the user's own code
-raised is done, whatever it was.
+raised is done, whatever it was. Where the set-up is at fault no retry helps: the run is halted.
 
 The ladder ends: each rung that sends a trial again counts, asks for more, or waits for strangers to
 leave.
@@ -25,12 +25,16 @@ CONTENTIONS = 2  #: after so many, alone
 SQUEEZED = 5  #: contentions after which a trial that is alone is given up
 UNEXPLAINED = 2  #: tries after an end that nobody can explain: a crash may be the trial's own
 KILLED = 5  #: the same after SIGKILL, which always comes from outside
+FAULTS = 1  #: tries after a GPU fault of its own: each takes its neighbours along
 PROMISE_GROWTH = 1.5
 PEAK_MARGIN = 1.25  #: an OOM tells only that the peak is higher than what was seen
 
 Rung = Literal[
     "done",
     "stopped",
+    "halted",
+    "taken_along",
+    "faulted",
     "unexplained",
     "failed",
     "squeezed",
@@ -52,6 +56,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     strangers_grew: bool
     stopped: Cause | None  #: we asked for its end, and this is why
     was_killed: bool = False  #: by SIGKILL
+    taken_along: bool = False  #: by a GPU fault of another's
+    follows_catch: bool = False  #: it raised, in a set-up that has served another trial
     most_bytes: int | None  #: the most that any device its run may use could lately give
 
 
@@ -81,7 +87,9 @@ def changes(ending: Ending, sequel: Sequel, *, at_s: float) -> tuple[Change, ...
     attempt, trial = ending.attempt, ending.attempt.trial
     promise, again = size(attempt.promise_bytes), sequel.again
 
-    def change(what: Literal["promise", "alone", "capacity"], before: str, after: str) -> Change:
+    def change(
+        what: Literal["promise", "alone", "capacity", "fault"], before: str, after: str
+    ) -> Change:
         return Change(
             at_s=at_s,
             what=what,
@@ -93,6 +101,8 @@ def changes(ending: Ending, sequel: Sequel, *, at_s: float) -> tuple[Change, ...
             because=ending.verdict.because,
         )
 
+    if ending.verdict.kind == "gpu_fault" and sequel.rung in _AFTER_FAULT:
+        return (change("fault", "running", _AFTER_FAULT[sequel.rung]),)
     if sequel.rung == "capacity":
         return (change("capacity", f"{promise}, alone", "does not fit, told to the sampler"),)
     if not sequel.is_memory or again is None:
@@ -108,7 +118,13 @@ def changes(ending: Ending, sequel: Sequel, *, at_s: float) -> tuple[Change, ...
 
 
 def _is_over(ending: Ending) -> bool:
-    return ending.verdict.kind in ("finished", "configuration", "user_error")
+    if ending.verdict.kind == "configuration":
+        return ending.follows_catch
+    return ending.verdict.kind in ("finished", "user_error")
+
+
+def _is_misconfigured(ending: Ending) -> bool:
+    return ending.verdict.kind == "configuration"
 
 
 def _made_way(ending: Ending) -> bool:
@@ -119,9 +135,13 @@ def _is_unexplained(ending: Ending) -> bool:
     return ending.verdict.kind in ("unknown_kill", "gpu_fault")
 
 
+def _may_fault_again(ending: Ending) -> bool:
+    return ending.verdict.kind == "gpu_fault" and ending.attempt.trial.faults < FAULTS
+
+
 def _may_be_tried(ending: Ending) -> bool:
     tries = KILLED if ending.was_killed else UNEXPLAINED
-    return _is_unexplained(ending) and ending.attempt.trial.unexplained < tries
+    return ending.verdict.kind == "unknown_kill" and ending.attempt.trial.unexplained < tries
 
 
 # From here down the attempt ran out of memory, or was stopped for what it held.
@@ -162,7 +182,11 @@ def _not(ending: Ending) -> None:
     return None
 
 
-def _kept(ending: Ending, unexplained: int = 0) -> Trial:
+def _unchanged(ending: Ending) -> Trial:
+    return msgspec.structs.replace(ending.attempt.trial, attempts=_attempts(ending.attempt))
+
+
+def _kept(ending: Ending, unexplained: int = 0, faults: int = 0) -> Trial:
     """The same, with room for what it was seen to hold.
 
     Without the latter: 1. three attempts, each 4 % above its promise, fill the reserve, 2. the
@@ -174,12 +198,17 @@ def _kept(ending: Ending, unexplained: int = 0) -> Trial:
         trial,
         want_bytes=trial.want_bytes if attempt.alone else held,
         unexplained=trial.unexplained + unexplained,
+        faults=trial.faults + faults,
         attempts=_attempts(attempt),
     )
 
 
 def _tried(ending: Ending) -> Trial:
     return _kept(ending, unexplained=1)
+
+
+def _faulted(ending: Ending) -> Trial:
+    return _kept(ending, faults=1)
 
 
 def _pressed(ending: Ending) -> Trial:
@@ -248,10 +277,18 @@ def number_of(attempt_id: str) -> int:
 _Applies = Callable[[Ending], bool]
 _ComesBack = Callable[[Ending], Trial | None]
 
+_AFTER_FAULT: dict[Rung, str] = {
+    "taken_along": "comes back, not counted against it",
+    "faulted": "is tried once more",
+    "failed": "failed",
+}
 _SETTLED: dict[Rung, Settlement] = {"done": "done", "failed": "failed", "capacity": "capacity"}
 _LADDER: tuple[tuple[Rung, _Applies, _ComesBack], ...] = (
     ("done", _is_over, _not),
     ("stopped", _made_way, _kept),
+    ("halted", _is_misconfigured, _unchanged),
+    ("taken_along", lambda ending: ending.taken_along, _kept),
+    ("faulted", _may_fault_again, _faulted),
     ("unexplained", _may_be_tried, _tried),
     ("failed", _is_unexplained, _not),
     ("squeezed", _is_squeezed, _pressed),

@@ -10,7 +10,7 @@ import msgspec
 from probes.reading import Reading
 from scheduler.core import watch
 from scheduler.core.actions import Action
-from scheduler.core.ending import settle
+from scheduler.core.ending import has_waited, settle
 from scheduler.core.events import Sampled
 from scheduler.core.ledger import held_bytes, is_given_back
 from scheduler.core.life import Freed, Lease, Releasing, Starting, step
@@ -58,10 +58,10 @@ def _with_held(lease: Lease, held: int | None) -> Lease:
 
 
 def _settle_kills(state: State, device: DeviceState, at_s: float) -> list[Action]:
-    """Ends that waited for this reading's count of the kernel's kills."""
+    """Ends that waited for this reading's count of the kernel's kills, or for a neighbour's."""
     actions: list[Action] = []
     for life in tuple(device.lives.values()):
-        if isinstance(life, Releasing) and life.evidence is not None and at_s > life.since_s:
+        if isinstance(life, Releasing) and life.evidence and has_waited(state, life, at_s):
             actions += settle(state, life, life.evidence)
     return actions
 

@@ -15,6 +15,7 @@ import msgspec
 from probes.reading import Device, Reading
 from scheduler.core.actions import Note
 from scheduler.core.concurrency import Limit
+from scheduler.core.faults import Fault, Outage
 from scheduler.core.ledger import Account, Claim, balance
 from scheduler.core.life import Began, Ended, Life, Releasing, Starting, is_active, step
 from scheduler.core.model import Attempt, Budget, Change, Process, Run, Trial
@@ -40,6 +41,9 @@ class DeviceState(msgspec.Struct, kw_only=True):
     limit: Limit = Limit()
     strain: Strain = Strain()
     rests_until_s: float = 0.0
+    rests_because: str | None = None  #: None: it was short of memory
+    faults: tuple[Fault, ...] = ()  #: of the last hour, oldest first
+    outage: Outage | None = None  #: it is out of service
     drained_for: Trial | None = None
     ended_at_s: tuple[float, ...] = ()  #: of attempts that ended in the last seconds
     lives: dict[str, Life] = msgspec.field(default_factory=dict)
@@ -50,6 +54,11 @@ class DeviceState(msgspec.Struct, kw_only=True):
 
     def active(self) -> list[Life]:
         return [life for life in self.lives.values() if is_active(life)]
+
+    def rest(self, until_s: float, because: str | None) -> None:
+        """Let nothing start there until then; the longest rest counts."""
+        if until_s > self.rests_until_s:
+            self.rests_until_s, self.rests_because = until_s, because
 
     def account(self) -> Account:
         claims = [
@@ -75,6 +84,7 @@ class RunState(msgspec.Struct, kw_only=True):
     run: Run
     order: int
     joined: bool = True
+    halted: str | None = None  #: why its host was told that nothing more starts
     waiting: list[Waiting] = msgspec.field(default_factory=list)
     awaited: set[int] = msgspec.field(default_factory=set)  #: the numbers of those that wait
     active: set[str] = msgspec.field(default_factory=set)
@@ -212,7 +222,8 @@ class State:
         known = (
             device.usual_open_bytes - reserve_bytes(run, device.budget)
             for device in self.devices.values()
-            if device.found and device.budget.is_for(run) and device.usual_open_bytes is not None
+            if device.found and device.outage is None and device.budget.is_for(run)
+            if device.usual_open_bytes is not None
         )
         return max(known, default=None)
 
@@ -247,6 +258,8 @@ class State:
             alone=any(life.lease.attempt.alone for life in device.lives.values()),
             at_most=device.limit.at_most,
             rests=self.now_s < device.rests_until_s,
+            rests_because=device.rests_because,
+            out_because=device.outage.because if device.outage else None,
         )
         trial = device.drained_for
         if trial is not None:

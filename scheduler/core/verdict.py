@@ -26,7 +26,7 @@ from scheduler.core.heard import (
 from scheduler.core.model import Evidence, Verdict
 from scheduler.core.sentences import TextKind
 
-__all__ = ["Circumstances", "Heard", "judge", "judge_text"]
+__all__ = ["Circumstances", "Heard", "crashed", "judge", "judge_text"]
 
 #: A card is full below this share of free memory: a GEMM that failed to launch for want of memory
 #: was seen at 3 %.
@@ -106,6 +106,11 @@ def judge(evidence: Evidence, *, circumstances: Circumstances) -> Verdict:
     if signal is not None:
         return _judge_signal(signal, evidence.stderr_tail, circumstances)
     return _judge_exit(evidence, circumstances)
+
+
+def crashed(evidence: Evidence) -> bool:
+    """Whether a signal of the process's own doing ended it, before it wrote an outcome."""
+    return evidence.outcome is None and _signal_of(evidence) in _OWN_SIGNALS
 
 
 # -- what happened, by the kind of end ----------------------------------------------------------

@@ -40,6 +40,8 @@ class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
     at_most: int | None  #: attempts at once, by the user's limit and by what was learned
     problem: str | None  #: why nothing is known of its memory
     attempts: tuple[AttemptView, ...]
+    out_because: str | None = None  #: why it is out of service: nothing starts there
+    out_since_s: float | None = None
 
 
 class WaitingView(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +57,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     connected: bool
     active: int
     waiting: tuple[WaitingView, ...]
+    halted: str | None = None  #: why nothing more of it starts
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +91,8 @@ def _device(state: State, device: DeviceState) -> DeviceView:
         at_most=room.limit(),
         problem=room.problem if device.reading else "it has not been read yet",
         attempts=tuple(_attempt(life) for life in device.lives.values()),
+        out_because=device.outage.because if device.outage else None,
+        out_since_s=device.outage.since_s if device.outage else None,
     )
 
 
@@ -128,6 +133,7 @@ def _runs(state: State) -> tuple[RunView, ...]:
                 )
                 for number, waiting in enumerate(one.waiting)
             ),
+            halted=one.halted,
         )
         for one in state.runs.values()
     )

@@ -21,7 +21,7 @@ import msgspec
 from probes.failover import FAILURES, Failover, SourceState
 from probes.reading import Absent, Device, LeftOut, Probe, Reading
 from probes.strangers import Others, read_strangers
-from probes.tool import ToolProbe
+from probes.tools.tool import ToolProbe
 from scheduler.interfaces.client import ask
 from scheduler.machine.answers import Devices
 from scheduler.machine.budgets import Here, look_here, sysfs_root

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import optuna
 
 from scheduler import wire
@@ -65,7 +66,7 @@ class Attempts:
         )
         self._spares_lost_at: list[int] = []
         self._left: list[Process] = []  # attempts that are gone, and had children that were not
-        self._all_go_back = False
+        self._all_go_back: str | None = None  #: why
         self.budgets: dict[str, Budget] = {}  #: the devices that attempts may be given
         self.numbers: dict[int, int] = {}  #: Optuna's number of a trial's last attempt
         reactor.watch(self._asking.bell.fileno(), self._asking.finished)
@@ -152,8 +153,8 @@ class Attempts:
         live.asked = asked
         self.numbers[live.trial.number] = asked.number
         live.log = str(self._call.folder / "logs" / f"{asked.number}.log")
-        if self._all_go_back:
-            self._put_back_stopped(live)
+        if self._all_go_back is not None:
+            self._put_back_stopped(live, self._all_go_back)
         elif live.evidence is not None:  # it died while the sampler was at work
             self._report_exit(live)
         elif live.peer is not None:
@@ -234,7 +235,9 @@ class Attempts:
 
     def _report_exit(self, live: Live) -> None:
         assert live.evidence is not None
-        self._send(Exited(at_s=0.0, attempt=live.attempt.id, evidence=live.evidence))
+        proven = self._finisher.has_finished_well
+        evidence = msgspec.structs.replace(live.evidence, proven=proven)
+        self._send(Exited(at_s=0.0, attempt=live.attempt.id, evidence=evidence))
         if live.told:
             del self._lives[live.attempt.id]
 
@@ -257,6 +260,8 @@ class Attempts:
         match settle.settlement:
             case "again" if settle.again is not None:
                 self._finisher.put_back(live.number, settle.again, live.stopping or because)
+                if settle.verdict.kind == "configuration":
+                    self._finisher.misconfigured(live.outcome, live.error)
             case "capacity":
                 self._finisher.capacity(live.number, because)
             case "done" if live.outcome is not None:
@@ -296,17 +301,17 @@ class Attempts:
         if (live := self._lives.get(attempt.id)) is not None:
             self._stop(live, because)
 
-    def put_all_back(self) -> None:
-        """Stopped by the user: all come back as they were when the run is resumed."""
-        self._all_go_back = True
+    def put_all_back(self, because: str) -> None:
+        """The run is stopped: all come back as they were when it is resumed."""
+        self._all_go_back = because
         for live in list(self._lives.values()):
-            self._put_back_stopped(live)
+            self._put_back_stopped(live, because)
 
-    def _put_back_stopped(self, live: Live) -> None:
+    def _put_back_stopped(self, live: Live, because: str) -> None:
         if live.told or live.number is None:
             return
-        self._finisher.put_back(live.number, once_more(live.trial), "stopped by you")
-        self._stop(live, "stopped by you")
+        self._finisher.put_back(live.number, once_more(live.trial), because)
+        self._stop(live, because)
         self._let_go(live)
 
     def _stop(self, live: Live, because: str) -> None:

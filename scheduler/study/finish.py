@@ -42,6 +42,7 @@ class Finisher:
         self._callbacks = callbacks
         self._board = board
         self.error: BaseException | None = None
+        self._misconfigured: BaseException | None = None
 
     def finished(self, outcome: Outcome) -> None:
         """Tell a complete or pruned outcome. A value Optuna does not take makes it FAIL."""
@@ -96,6 +97,20 @@ class Finisher:
         self._record.put_back(number, again)
         self._board.count(self._record.frozen(number))
         self._board.say(f"scheduler: trial {number} comes back: {because}")
+
+    @property
+    def has_finished_well(self) -> bool:
+        """Whether a trial of the call is COMPLETE or PRUNED, by its own doing."""
+        return bool(self._board.status.complete or self._board.status.pruned)
+
+    def misconfigured(self, outcome: Outcome | None, pickled: bytes | None) -> None:
+        """Keep what an attempt raised whose trial was put back: the run may be halted for it."""
+        if outcome is not None and self._misconfigured is None:
+            self._misconfigured = _revived(outcome, pickled)
+
+    def halt(self, because: str) -> None:
+        """End the run as the user's own exception does, whatever ``catch`` names."""
+        self.end_with(self._misconfigured or AttemptFailed(f"no trial can run: {because}"))
 
     def _after(self, trial: FrozenTrial) -> None:
         self._board.count(trial)

@@ -40,6 +40,12 @@ def live(folder: Path) -> int:
     if code == BAD_TARGET and error is not None and not memory.resumed:
         shutil.rmtree(folder)  # nothing was begun
         return code
+    if host.halted is not None:  # also where the script has made light of it: trials are left
+        code, state, error = code or 1, "interrupted", error or host.halted
+        board.say(
+            "scheduler: no trial is lost; put that right, then go on with: "
+            f"scheduler run --resume {spec.run.id}"
+        )
     if host.calls == 0 and error is None:
         board.warn(f"{spec.target} ended without calling Study.optimize: nothing was scheduled")
     board.set(state=state, error=error, running={}, hold=None)

@@ -56,6 +56,7 @@ class Host:
         self._board = board
         self._added = 0
         self.calls = 0
+        self.halted: str | None = None  #: what would end every trial of the run
         self.studies: list[optuna.Study] = []
         self.takeover: Takeover | None = None
 
@@ -200,6 +201,7 @@ class Host:
         try:
             server.run()
         finally:
+            self.halted = server.halted
             self._board.set(running={}, hold=None)
             self._board.conclude()
         if finisher.error is not None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import msgspec
 
 from scheduler import wire
-from scheduler.core.actions import Hold, Note, Settle, Start, Stop
+from scheduler.core.actions import Halt, Hold, Note, Settle, Start, Stop
 from scheduler.core.events import Left, Offered, Running, Withdrawn
 from scheduler.core.model import Attempt, Change
 from scheduler.study import inside
@@ -58,6 +58,7 @@ class Server:
             call, record, finisher, board, launcher, self._reactor, self._send
         )
         self.interrupts = 0
+        self.halted: str | None = None  #: what would end every trial of the run
 
     # -- the loop ------------------------------------------------------------------------------
 
@@ -100,7 +101,10 @@ class Server:
             )
             self._board.set(state="finishing")
         else:
-            self._reactor.after(0.0, self._attempts.put_all_back)
+            self._put_all_back("stopped by you")
+
+    def _put_all_back(self, because: str) -> None:
+        self._reactor.after(0.0, lambda: self._attempts.put_all_back(because))
 
     # -- the supervisor ------------------------------------------------------------------------
 
@@ -145,10 +149,20 @@ class Server:
                 self._attempts.stop(attempt, because)
             case Settle():
                 self._settle(message)
+            case Halt(because=because):
+                self._halt(because)
             case Hold(because=because):
                 self._board.set(hold=because)
             case Note(change=change):
                 self._note(change)
+
+    def _halt(self, because: str) -> None:
+        """What runs is stopped and put back, as after a second Ctrl-C."""
+        self.halted = because
+        self._finisher.halt(because)
+        self._board.say(f"scheduler: every trial would end so, and the run stops: {because}")
+        self._board.set(state="finishing")
+        self._put_all_back("the run stops")
 
     def _note(self, change: Change) -> None:
         """With the number that the user knows the trial by: Optuna's, of its last attempt."""

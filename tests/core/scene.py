@@ -40,6 +40,16 @@ OWN_CAP = msgspec.structs.replace(
 )
 KILLED = Evidence(signal=9)
 STOPPED = Evidence(signal=15)
+CRASHED = Evidence(signal=11)
+FAULTED = Evidence(
+    signal=6, stderr_tail="Memory access fault by GPU node-1 on address 0x7f00. Page not present.\n"
+)
+UNSET = Evidence(
+    outcome="failed",
+    exit_code=1,
+    exception=("RuntimeError", "Exception"),
+    message="No HIP GPUs are available",
+)
 RAISED = Evidence(outcome="failed", exit_code=1, exception=("ValueError",), message="x")
 
 

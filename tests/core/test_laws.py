@@ -7,20 +7,23 @@ from collections.abc import Iterator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scene import (
+    CRASHED,
     DONE,
+    FAULTED,
     GIB,
     KILLED,
     OOM,
     OWN_CAP,
     RAISED,
     STOPPED,
+    UNSET,
     CheckedCore,
     assert_replays,
     budget,
     reading,
 )
 
-from scheduler.core.actions import Settle, Start, Stop
+from scheduler.core.actions import Halt, Settle, Start, Stop
 from scheduler.core.events import (
     Event,
     Exited,
@@ -42,7 +45,7 @@ RUNS = {
     "s": Run(id="s", device="b", promise_bytes=3 * GIB, max_attempts=2),
     "t": Run(id="t", reserve_bytes=1 * GIB, contain=False),
 }
-EVIDENCE = (DONE, OOM, OWN_CAP, KILLED, STOPPED, RAISED)
+EVIDENCE = (DONE, OOM, OWN_CAP, KILLED, STOPPED, RAISED, CRASHED, FAULTED, UNSET)
 
 Ask = tuple[str, int, int, int]
 ASKS: st.SearchStrategy[list[Ask]] = st.lists(
@@ -70,20 +73,27 @@ class Outside:
         self.now_s = 100.0
         self.attempts: dict[str, Attempt] = {}
         self.again: list[Trial] = []
+        self.halted: set[str] = set()
         self.handle(Found(at_s=self.now_s, budgets=tuple(budget(key) for key in DEVICES)))
         for run in RUNS.values():
             self.handle(Joined(at_s=self.now_s, run=run))
 
     def handle(self, event: Event) -> None:
         view = self.core.view()
+        if isinstance(event, Joined):
+            self.halted.discard(event.run.id)
         for action in self.core.handle(event):
             match action:
                 case Start(attempt=attempt):
                     assert attempt.id not in self.attempts, "an id was used twice"
                     self.attempts[attempt.id] = attempt
+                    assert attempt.trial.run not in self.halted, "a halted run was given a start"
                 case Settle(again=Trial() as again):
                     assert again.attempts > 0
                     self.again.append(again)
+                case Halt(run=run):
+                    assert run not in self.halted, "halted twice"
+                    self.halted.add(run)
                 case Stop(attempt=attempt):
                     assert attempt.id in self.attempts
         self._admitted(view, event)
@@ -102,6 +112,7 @@ class Outside:
             if not new:
                 continue
             assert device.found
+            assert device.out_because is None, "started on a device that is out of service"
             assert device.used_bytes is not None, "unknown admitted something"
             runs = {run.run.id: run.run for run in after.runs}
             reserves = [runs[one.trial.run].reserve_bytes for one in new]

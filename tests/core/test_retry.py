@@ -47,9 +47,39 @@ def what_follows(*args, **kwargs):
     return sequel.rung, sequel.settlement, sequel.again
 
 
-@pytest.mark.parametrize("kind", ["finished", "configuration", "user_error"])
+@pytest.mark.parametrize("kind", ["finished", "user_error"])
 def test_what_the_attempt_did_itself_is_done(kind):
     assert what_follows(Verdict(kind=kind, because="")) == ("done", "done", None)
+
+
+def test_a_wrong_set_up_halts_the_run_and_counts_nothing():
+    unset = Verdict(kind="configuration", because="No HIP GPUs are available")
+    of = trial(want_bytes=5 * GIB, unexplained=1, faults=1, attempts=1)
+    rung, settlement, again = what_follows(unset, of=of, attempt_number=2)
+    assert (rung, settlement) == ("halted", "again")
+    assert again == msgspec.structs.replace(of, attempts=2)
+
+
+def test_in_a_set_up_that_has_served_another_trial_it_is_the_users_own_error():
+    unset = Verdict(kind="configuration", because="No HIP GPUs are available")
+    assert what_follows(unset, follows_catch=True) == ("done", "done", None)
+
+
+def test_a_gpu_fault_of_its_own_is_tried_once_more():
+    """It takes its neighbours along each time, so one bad trial makes at most two."""
+    fault = Verdict(kind="gpu_fault", because="Memory access fault")
+    rung, settlement, again = what_follows(fault, was_killed=True)
+    assert (rung, settlement) == ("faulted", "again")
+    assert again == trial(want_bytes=6 * GIB, faults=1, attempts=1)
+    assert what_follows(fault, of=again, attempt_number=2) == ("failed", "failed", None)
+
+
+def test_one_that_was_taken_along_comes_back_whatever_its_tries():
+    fault = Verdict(kind="gpu_fault", because="taken along")
+    of = trial(want_bytes=6 * GIB, unexplained=2, faults=1, attempts=3)
+    rung, settlement, again = what_follows(fault, of=of, taken_along=True, attempt_number=4)
+    assert (rung, settlement) == ("taken_along", "again")
+    assert again == msgspec.structs.replace(of, attempts=4)
 
 
 def test_one_that_made_way_comes_back_with_room_for_what_it_held():
@@ -68,11 +98,10 @@ def test_one_that_made_way_alone_comes_back_alone_with_the_same_want():
     assert again == trial(alone=True, want_bytes=5 * GIB, attempts=3)
 
 
-@pytest.mark.parametrize("kind", ["unknown_kill", "gpu_fault"])
 @pytest.mark.parametrize(("was_killed", "tries"), [(False, 2), (True, 5)])
-def test_an_end_that_nobody_can_explain_is_tried_some_times_more(kind, was_killed, tries):
+def test_an_end_that_nobody_can_explain_is_tried_some_times_more(was_killed, tries):
     """A crash may be the trial's own; SIGKILL is always somebody else's."""
-    verdict = Verdict(kind=kind, because="signal")
+    verdict = Verdict(kind="unknown_kill", because="signal")
     outcomes = [
         what_follows(verdict, of=trial(unexplained=n), was_killed=was_killed)[:2]
         for n in range(tries + 1)
@@ -180,6 +209,12 @@ def test_what_is_written_down():
     assert written(OOM, company=2) == []
     assert written(OOM, company=2, peak_bytes=6 * GIB) == [("promise", "6.0 GiB", "7.5 GiB")]
     assert written(STOPPED, stopped="strangers") == []
+    fault = Verdict(kind="gpu_fault", because="Memory access fault")
+    assert written(fault) == [("fault", "running", "is tried once more")]
+    assert written(fault, of=trial(faults=1)) == [("fault", "running", "failed")]
+    assert written(fault, taken_along=True) == [
+        ("fault", "running", "comes back, not counted against it")
+    ]
 
 
 def test_attempts_are_counted_on_from_the_id():

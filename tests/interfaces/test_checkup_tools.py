@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from probes.command import ToolFailed, missing, run
-from probes.tool import ToolCard
+from probes.tools.command import ToolFailed, missing, run
+from probes.tools.tool import ToolCard
 from scheduler.interfaces.checkup import tools
 from scheduler.interfaces.checkup.tools import Counters, Facts
 from tests.interfaces.checkup_samples import GIB, machine, only, put

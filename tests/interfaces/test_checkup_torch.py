@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probes.command import ToolFailed
+from probes.tools.command import ToolFailed
 from scheduler.interfaces.checkup import torch_build, variables
 from scheduler.interfaces.checkup.torch_build import Facts
 from scheduler.interfaces.checkup.torch_facts import (

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from probes.amd import find
-from probes.command import ToolFailed
 from probes.reading import Candidate, LeftOut
-from probes.tool import ToolCard
+from probes.tools.command import ToolFailed
+from probes.tools.tool import ToolCard
 from tests.probes.samples import (
     ADDRESS,
     DEVICE,

@@ -8,8 +8,8 @@ import pytest
 
 from probes.choose import Machine, Tools, choose
 from probes.host import NO_GPU
-from probes.nvidia_smi import NvidiaSmi
-from probes.tool import Tool
+from probes.tools.nvidia_smi import NvidiaSmi
+from probes.tools.tool import Tool
 from tests.probes.samples import ADDRESS, GIB, Write, card_files, meminfo_files, node_files
 
 SECOND = "0000:0a:00.0"

@@ -11,9 +11,9 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from probes.choose import tools
-from probes.command import Shared
 from probes.reading import Device, LeftOut, Probe
-from probes.tool import Tool
+from probes.tools.command import Shared
+from probes.tools.tool import Tool
 from scheduler.machine.budgets import look_here, sysfs_root
 from scheduler.machine.state import StateFolder, find
 

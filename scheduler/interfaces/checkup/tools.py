@@ -11,10 +11,10 @@ from pathlib import Path
 import msgspec
 
 from probes import kfd
-from probes.command import ToolFailed
 from probes.drm import AMD, read_cards
 from probes.number import Unread, read_number
-from probes.tool import Tool, ToolCard
+from probes.tools.command import ToolFailed
+from probes.tools.tool import Tool, ToolCard
 from scheduler.interfaces.checkup.drivers import read_pci_cards
 from scheduler.interfaces.checkup.findings import Check, Where, ok, problem, skipped, warning
 from scheduler.machine.sizes import format_size

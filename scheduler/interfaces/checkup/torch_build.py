@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
-from probes.command import ToolFailed
 from probes.reading import Device
+from probes.tools.command import ToolFailed
 from scheduler.interfaces.checkup.findings import (
     Check,
     Where,

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import msgspec
 
-from probes.command import ToolFailed, run
 from probes.number import read_text_or_none
+from probes.tools.command import ToolFailed, run
 
 LIMIT_S = 45.0
 _MARK = "scheduler-doctor:"

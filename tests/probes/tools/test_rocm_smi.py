@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes import rocm_smi
-from probes.command import ToolFailed
-from probes.rocm_smi import RocmSmi, parse_cards, parse_processes, parse_version
-from probes.tool import ToolCard, ToolProcess, in_vram
+from probes.tools import rocm_smi
+from probes.tools.command import ToolFailed
+from probes.tools.rocm_smi import RocmSmi, parse_cards, parse_processes, parse_version
+from probes.tools.tool import ToolCard, ToolProcess, in_vram
 
 GIB = 1 << 30
 TOTAL, USED = "VRAM Total Memory (B)", "VRAM Total Used Memory (B)"

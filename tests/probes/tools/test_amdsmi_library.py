@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes import amdsmi_library
-from probes.amdsmi_library import AmdSmiLibrary, parse_answer, parse_gpus
-from probes.command import Said, ToolFailed
-from probes.tool import MIB, ToolCard, ToolProcess
+from probes.tools import amdsmi_library
+from probes.tools.amdsmi_library import AmdSmiLibrary, parse_answer, parse_gpus
+from probes.tools.command import Said, ToolFailed
+from probes.tools.tool import MIB, ToolCard, ToolProcess
 
 #: As 6.2 and later: two GPUs, processes as dicts. What differs is appended.
 PACKAGE = """

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from probes.amd_smi_parse import (
+from probes.tools.amd_smi_parse import (
     held_bytes,
     parse_address,
     parse_gfx,
@@ -25,8 +25,8 @@ from probes.amd_smi_parse import (
     parse_uuid,
     without_doubt,
 )
-from probes.command import Said, ToolFailed, run
-from probes.tool import MIB, ToolCard, ToolProcess
+from probes.tools.command import Said, ToolFailed, run
+from probes.tools.tool import MIB, ToolCard, ToolProcess
 
 LIMIT_S = 10.0
 
@@ -37,7 +37,7 @@ _CHILD = str(Path(__file__).with_name("amdsmi_child.py"))
 
 
 class AmdSmiLibrary:
-    """See probes.tool.Tool. A call costs a start of Python and the library's initialisation."""
+    """See probes.tools.tool.Tool. A call costs a start of Python and of the library."""
 
     name = "amdsmi"
 
@@ -47,7 +47,7 @@ class AmdSmiLibrary:
         self._limit_s = limit_s
 
     def missing(self) -> str | None:
-        """See probes.tool.Tool."""
+        """See probes.tools.tool.Tool."""
         found = self._folder or find_folder()
         return None if found else "the Python package amdsmi is not installed"
 

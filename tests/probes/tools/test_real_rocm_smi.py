@@ -1,8 +1,6 @@
 """AMD's own rocm-smi says of the emulated card what we read of it, while memory moves.
 
-It runs where the emulated tree is /sys, in a mount namespace of its own. It gets a /dev/shm of its
-own too: a rocm-smi that is killed leaves a locked mutex there, and no later one starts until
-somebody deletes the file.
+It runs where the emulated tree is /sys.
 """
 
 from __future__ import annotations
@@ -19,21 +17,15 @@ import msgspec
 import pytest
 
 from probes import amdgpu
-from probes.command import ToolFailed
 from probes.processes import held_by_trees
 from probes.reading import Probe
-from probes.rocm_smi import RocmSmi
-from probes.tool import ToolCard, card_at, in_vram
+from probes.tools.command import ToolFailed
+from probes.tools.rocm_smi import RocmSmi
+from probes.tools.tool import ToolCard, card_at, in_vram
 from tests.emulated.card import EmulatedCard
+from tests.emulated.mount import can_mount, seeing
 from tests.emulated.tree import RX_7900_GRE, RYZEN_IGPU, Model
 from tests.probes.workers import Worker, until
-
-
-def can_mount() -> bool:
-    if os.getuid() != 0 or shutil.which("unshare") is None:
-        return False
-    return subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode == 0
-
 
 pytestmark = [
     pytest.mark.processes,
@@ -44,13 +36,11 @@ pytestmark = [
 GIB = 1 << 30
 GRE, IGPU = RX_7900_GRE.address, RYZEN_IGPU.address
 
-MOUNT = 'mount --rbind "$0" /sys && mount -t tmpfs none /dev/shm && exec "$@"'
-
 #: Asks the tool once for each line it is given.
 ASK = """
 import sys, msgspec
-from probes.command import ToolFailed
-from probes.rocm_smi import RocmSmi
+from probes.tools.command import ToolFailed
+from probes.tools.rocm_smi import RocmSmi
 tool = RocmSmi()
 for _ in sys.stdin:
     try:
@@ -67,7 +57,7 @@ class Asked:
 
     def __init__(self, sysfs: Path) -> None:
         self.process = subprocess.Popen(
-            ["unshare", "-m", "sh", "-c", MOUNT, str(sysfs), sys.executable, "-c", ASK],
+            [*seeing(sysfs), sys.executable, "-c", ASK],
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

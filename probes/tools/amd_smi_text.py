@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from probes.amd_smi_parse import (
+from probes.tools.amd_smi_parse import (
     Identity,
     not_said,
     parse_address,
@@ -16,8 +16,8 @@ from probes.amd_smi_parse import (
     parse_size,
     without_doubt,
 )
-from probes.command import ToolFailed
-from probes.tool import MIB, ToolCard
+from probes.tools.command import ToolFailed
+from probes.tools.tool import MIB, ToolCard
 
 # The table: "| 0000:03:00.0     AMD Radeon RX 6800 | ..." over "| 0 ... 14592/16368 MB |".
 _BUS_LINE = re.compile(r"\| ([0-9a-fA-F:.]{12,16}) +(.*?) *\|.*\|")

@@ -15,24 +15,18 @@ where there is one GPU.
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
-from probes.command import ToolFailed, run
-from probes.tool import ToolCard, ToolProcess
+from probes.tools.command import ROCM_FOLDER, ToolFailed, find, missing, run
+from probes.tools.tool import ToolCard, ToolProcess
 
 NAME = "rocm-smi"
 
-#: Where ROCm's packages put it; not all of them put it on PATH too.
-ROCM_FOLDER = "/opt/rocm/bin"
-
-_MISSING = f"{NAME} is neither on PATH nor in {ROCM_FOLDER}"
 
 #: It waits 5 s for a lock of its own before it says so.
 LIMIT_S = 10.0
@@ -76,7 +70,7 @@ _UNSAID = frozenset({"", "n/a", "none", "unknown", "unsupported", "not supported
 
 
 class RocmSmi:
-    """AMD's rocm-smi of this machine. See probes.tool.Tool."""
+    """AMD's rocm-smi of this machine. See probes.tools.tool.Tool."""
 
     name = NAME
 
@@ -84,16 +78,16 @@ class RocmSmi:
         self._failures = 0
 
     def missing(self) -> str | None:
-        """See probes.tool.Tool."""
-        return None if _program() else _MISSING
+        """See probes.tools.tool.Tool."""
+        return missing(NAME, ROCM_FOLDER)
 
     def version(self) -> str | None:
-        """See probes.tool.Tool."""
+        """See probes.tools.tool.Tool."""
         return parse_version(self._ask("--version")) or parse_version(self._ask("--help"))
 
     def cards(self) -> tuple[ToolCard, ...]:
-        """See probes.tool.Tool."""
-        said = run([_found(), "--json", *_MEMORY], limit_s=LIMIT_S)
+        """See probes.tools.tool.Tool."""
+        said = run([find(NAME, ROCM_FOLDER), "--json", *_MEMORY], limit_s=LIMIT_S)
         cards = parse_cards(said.stdout, said.stderr)
         if len(cards) != 1:
             return cards
@@ -105,7 +99,7 @@ class RocmSmi:
         if self._failures >= _FAILURES:
             return None
         try:
-            said = run([_found(), "--json", "--showpids"], limit_s=LIMIT_S)
+            said = run([find(NAME, ROCM_FOLDER), "--json", "--showpids"], limit_s=LIMIT_S)
             processes = parse_processes(said.stdout, said.stderr)
         except ToolFailed:
             self._failures += 1
@@ -114,7 +108,7 @@ class RocmSmi:
         return processes
 
     def _ask(self, option: str) -> str:
-        return run([_found(), option], limit_s=LIMIT_S).stdout
+        return run([find(NAME, ROCM_FOLDER), option], limit_s=LIMIT_S).stdout
 
 
 def parse_cards(stdout: str, stderr: str = "") -> tuple[ToolCard, ...]:
@@ -165,18 +159,6 @@ def parse_version(text: str) -> str | None:
         f"library {version}" if library else version for library, version in _VERSION.findall(text)
     ]
     return ", ".join(versions) or None
-
-
-def _found() -> str:
-    program = _program()
-    if program is None:
-        raise ToolFailed(_MISSING)
-    return program
-
-
-def _program() -> str | None:
-    path = os.environ.get("PATH", os.defpath)
-    return shutil.which(NAME, path=os.pathsep.join((path, ROCM_FOLDER)))
 
 
 def _read_json(stdout: str, stderr: str) -> dict[str, Any]:

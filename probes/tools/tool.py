@@ -12,9 +12,9 @@ from typing import Protocol
 
 import msgspec
 
-from probes.command import Shared, ToolFailed
 from probes.processes import held_by_trees
 from probes.reading import Device, Held, Reading
+from probes.tools.command import Shared, ToolFailed
 
 MIB = 1 << 20
 

@@ -20,9 +20,11 @@ import msgspec
 
 from probes import drm
 from probes.amdgpu import SMALL_BYTES, too_small
-from probes.command import Said, Shared, ToolFailed, missing, run
 from probes.number import read_text_or_none
-from probes.nvidia_csv import (
+from probes.processes import same_namespace
+from probes.reading import Candidate, Device, LeftOut
+from probes.tools.command import Said, Shared, ToolFailed, missing, run
+from probes.tools.nvidia_csv import (
     APP_COLUMNS,
     GPU_COLUMNS,
     MIG_MODE,
@@ -34,9 +36,7 @@ from probes.nvidia_csv import (
     parse_apps,
     parse_gpus,
 )
-from probes.processes import same_namespace
-from probes.reading import Candidate, Device, LeftOut
-from probes.tool import ToolCard, ToolProbe, ToolProcess, in_vram
+from probes.tools.tool import ToolCard, ToolProbe, ToolProcess, in_vram
 
 #: WSL keeps it where only an interactive shell's PATH leads.
 PLACES = (NAME, "/usr/lib/wsl/lib/nvidia-smi")
@@ -51,7 +51,7 @@ _WARNED = 14
 
 
 class NvidiaSmi:
-    """Runs nvidia-smi. See probes.tool.Tool."""
+    """Runs nvidia-smi. See probes.tools.tool.Tool."""
 
     name = NAME
 

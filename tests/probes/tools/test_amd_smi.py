@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.amd_smi import AmdSmi
-from probes.amd_smi_parse import (
+from probes.tools.amd_smi import AmdSmi
+from probes.tools.amd_smi_parse import (
     held_bytes,
     parse_address,
     parse_json,
@@ -26,9 +26,9 @@ from probes.amd_smi_parse import (
     parse_uuid,
     without_doubt,
 )
-from probes.amd_smi_text import parse_list_text, parse_monitor, parse_table
-from probes.command import ToolFailed
-from probes.tool import MIB, ToolCard, ToolProcess
+from probes.tools.amd_smi_text import parse_list_text, parse_monitor, parse_table
+from probes.tools.command import ToolFailed
+from probes.tools.tool import MIB, ToolCard, ToolProcess
 
 LIST: list[Any] = [
     {"gpu": 0, "bdf": "0000:03:00.0", "uuid": "5aff744c-0000-1000-802b-7c9d1e3f4a60"},
@@ -537,8 +537,8 @@ def test_a_missing_program_is_said_without_starting_anything(stand_in, monkeypat
     monkeypatch.setenv("PATH", os.path.dirname(stand_in.program))
     assert AmdSmi().missing() is None
     monkeypatch.setenv("PATH", "/nowhere")
-    assert AmdSmi().missing() == "amd-smi is not on PATH"
-    with pytest.raises(ToolFailed, match="amd-smi cannot be started"):
+    assert AmdSmi().missing() == "amd-smi is neither on PATH nor in /opt/rocm/bin"
+    with pytest.raises(ToolFailed, match="amd-smi is neither on PATH nor in"):
         AmdSmi().cards()
     assert stand_in.calls() == []
 

@@ -15,8 +15,8 @@ from typing import Any, TypeGuard
 
 import msgspec
 
-from probes.command import ToolFailed
-from probes.tool import MIB, ToolCard, ToolProcess
+from probes.tools.command import ToolFailed
+from probes.tools.tool import MIB, ToolCard, ToolProcess
 
 #: What a driver says in place of a size that it does not know: 32 and 64 bits of ones.
 _NO_SIZE = (1 << 32) - 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import selectors
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,9 @@ import msgspec
 
 #: More than any tool says of 16 cards; a tool that runs wild must not fill our memory.
 MOST_BYTES = 4 << 20
+
+#: Where ROCm's packages put its programs; not all of them put them on PATH too.
+ROCM_FOLDER = "/opt/rocm/bin"
 
 _REAP_S = 0.5
 
@@ -39,9 +43,26 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     took_s: float
 
 
-def missing(name: str) -> str | None:
+def find(name: str, *folders: str) -> str:
+    """The program's path: on PATH, else in one of *folders*. Raises ToolFailed.
+
+    A *name* with a slash in it is a path already.
+    """
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *folders))
+    program = shutil.which(name, path=path)
+    if program is None:
+        where = "".join(f" nor in {folder}" for folder in folders)
+        raise ToolFailed(f"{name} is {'neither' if where else 'not'} on PATH{where}")
+    return program
+
+
+def missing(name: str, *folders: str) -> str | None:
     """Why the program cannot be started here; None: it can."""
-    return None if shutil.which(name) else f"{name} is not on PATH"
+    try:
+        find(name, *folders)
+    except ToolFailed as failed:
+        return str(failed)
+    return None
 
 
 def run(
@@ -63,21 +84,48 @@ def run(
             start_new_session=True,
         )
     except OSError as error:
-        raise ToolFailed(f"{name} cannot be started: {error.strerror or error}") from error
+        because = (error.strerror or str(error)).lower()
+        raise ToolFailed(f"{name} cannot be started: {because}") from error
     try:
-        stdout, stderr = process.communicate(timeout=limit_s)
-    except subprocess.TimeoutExpired:
+        stdout, stderr = _listen(process, began_s + limit_s)
+        process.wait(max(0.0, began_s + limit_s - time.monotonic()))
+    except (TimeoutError, subprocess.TimeoutExpired):
         _end(process)
         raise ToolFailed(f"{name} did not answer in {limit_s:.0f} s") from None
     except BaseException:
         _end(process)
         raise
+    if len(stdout) > MOST_BYTES:
+        raise ToolFailed(f"{name} says more than {MOST_BYTES} bytes")
     return Said(
-        stdout=stdout[:MOST_BYTES].decode(errors="backslashreplace"),
-        stderr=stderr[:MOST_BYTES].decode(errors="backslashreplace"),
+        stdout=stdout.decode(errors="backslashreplace"),
+        stderr=stderr.decode(errors="backslashreplace"),
         exit_code=process.returncode,
         took_s=time.monotonic() - began_s,
     )
+
+
+def _listen(process: subprocess.Popen[bytes], until_s: float) -> list[bytes]:
+    """What comes out of both pipes up to their ends, and of each no more than is worth keeping.
+
+    Raises TimeoutError.
+    """
+    pipes = [pipe for pipe in (process.stdout, process.stderr) if pipe is not None]
+    said = {pipe.fileno(): b"" for pipe in pipes}
+    with selectors.DefaultSelector() as selector:
+        for pipe in pipes:
+            selector.register(pipe, selectors.EVENT_READ)
+        while selector.get_map():
+            ready = selector.select(max(0.0, until_s - time.monotonic()))
+            if not ready:
+                raise TimeoutError
+            for key, _ in ready:
+                part = os.read(key.fd, 1 << 16)
+                if not part:
+                    selector.unregister(key.fileobj)
+                elif len(said[key.fd]) <= MOST_BYTES:
+                    said[key.fd] += part
+    return list(said.values())
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

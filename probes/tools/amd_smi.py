@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from probes.amd_smi_parse import (
+from probes.tools.amd_smi_parse import (
     Identity,
     parse_list,
     parse_metric,
@@ -22,9 +22,9 @@ from probes.amd_smi_parse import (
     parse_processes,
     without_doubt,
 )
-from probes.amd_smi_text import parse_list_text, parse_monitor, parse_table
-from probes.command import Said, ToolFailed, missing, run
-from probes.tool import ToolCard, ToolProcess
+from probes.tools.amd_smi_text import parse_list_text, parse_monitor, parse_table
+from probes.tools.command import ROCM_FOLDER, Said, ToolFailed, find, missing, run
+from probes.tools.tool import ToolCard, ToolProcess
 
 #: It is a Python program that usually takes less than 2 s (unsloth's measurement).
 LIMIT_S = 10.0
@@ -33,11 +33,11 @@ _REFUSALS = ("unrecognized argument", "is invalid", "not recognized")
 
 
 class AmdSmi:
-    """See probes.tool.Tool.
+    """See probes.tools.tool.Tool.
 
     An answer takes two calls, up to three more the first time, after a failure, and when other
     GPUs are listed than before: what does not change is remembered in between. One caller at a
-    time: see probes.command.Shared.
+    time: see probes.tools.command.Shared.
     """
 
     name = "amd-smi"
@@ -49,8 +49,8 @@ class AmdSmi:
         self._known_for = frozenset[str]()
 
     def missing(self) -> str | None:
-        """See probes.tool.Tool."""
-        return missing(self._program)
+        """See probes.tools.tool.Tool."""
+        return missing(self._program, ROCM_FOLDER)
 
     def version(self) -> str | None:
         """The tool's, the library's and ROCm's in one line."""
@@ -104,7 +104,8 @@ class AmdSmi:
             return joined(parse_monitor(_text(self._run("monitor", "-v"))), known, {})
 
     def _run(self, *arguments: str) -> Said:
-        return run([self._program, *arguments], limit_s=self._limit_s)
+        program = find(self._program, ROCM_FOLDER)
+        return run([program, *arguments], limit_s=self._limit_s)
 
 
 def _refuses_json(said: Said) -> bool:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import re
 
-from probes.command import ToolFailed
-from probes.tool import MIB, ToolCard, ToolProcess
+from probes.tools.command import ToolFailed
+from probes.tools.tool import MIB, ToolCard, ToolProcess
 
 NAME = "nvidia-smi"
 

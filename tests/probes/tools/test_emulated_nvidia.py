@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from probes import nvidia_smi
-from probes.command import Shared, ToolFailed
-from probes.nvidia_smi import NvidiaSmi, find, memory
 from probes.processes import read_kin
 from probes.reading import Candidate, Held, Reading
-from probes.tool import MIB, ToolProbe
+from probes.tools import nvidia_smi
+from probes.tools.command import Shared, ToolFailed
+from probes.tools.nvidia_smi import NvidiaSmi, find, memory
+from probes.tools.tool import MIB, ToolProbe
 from tests.emulated.kernel import started_ticks
 from tests.emulated.nvidia import EmulatedNvidia, Gpu
 from tests.probes.samples import Write

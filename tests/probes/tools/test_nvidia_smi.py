@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.command import ToolFailed
-from probes.nvidia_csv import (
+from probes.tools.command import ToolFailed
+from probes.tools.nvidia_csv import (
     APP_COLUMNS,
     GPU_COLUMNS,
     MIG_ON,
@@ -18,8 +18,8 @@ from probes.nvidia_csv import (
     parse_apps,
     parse_gpus,
 )
-from probes.nvidia_smi import NvidiaSmi, find, memory, parse_model
-from probes.tool import MIB, ToolCard, ToolProcess
+from probes.tools.nvidia_smi import NvidiaSmi, find, memory, parse_model
+from probes.tools.tool import MIB, ToolCard, ToolProcess
 from tests.probes.samples import Write, card_files
 
 A = "GPU-11111111-2222-3333-4444-555555555555"
@@ -270,9 +270,7 @@ def test_without_the_program_each_gpu_of_the_kernel_is_left_out_once(write: Writ
     assert {out.because for out in left_out} == {
         f"{tool.missing()}; install the driver's utilities"
     }
-    assert tool.missing() == (
-        "nvidia-smi is not on PATH and there is no /no/such/place; install the driver's utilities"
-    )
+    assert tool.missing() == "nvidia-smi is not on PATH and there is no /no/such/place"
 
 
 class NeverAsked(NvidiaSmi):
