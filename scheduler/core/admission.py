@@ -54,7 +54,7 @@ def relieve(state: State) -> list[Action]:
 def _stop(state: State, device: DeviceState, victim: Victim) -> list[Action]:
     attempt = victim.lease.attempt
     reserve = state.watch_reserve_bytes(device)
-    because = reasons.stopped(victim, device.strain, device.account(), reserve)
+    because = reasons.stopped(victim, device.strain.is_over(state.now_s), device.account(), reserve)
     after = step(device.lives[attempt.id], Told(cause=victim.cause, because=because))
     assert after is not None
     state.keep(after)

@@ -199,7 +199,7 @@ def _circumstances(state: State, life: Releasing, device: DeviceState) -> Circum
         company=life.company > 1,
         cap_bytes=lease.attempt.cap_bytes,
         peak_bytes=lease.peak_bytes,
-        free_bytes=device.free_bytes,
+        free_bytes=tuple(one.free_bytes for one in device.history),
         total_bytes=device.budget.device.total_bytes if total is None else total,
         oom_kills=max(0, (kills or 0) - (lease.oom_kills or 0)) if known else None,
         stopped=life.stopped.because if life.stopped else None,

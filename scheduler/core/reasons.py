@@ -6,7 +6,7 @@ from scheduler.core.faults import INCIDENTS, Fault
 from scheduler.core.ledger import Account
 from scheduler.core.model import Trial
 from scheduler.core.policy import Place, Refusal, Room
-from scheduler.core.watch import READINGS, SHORT_S, Strain, Victim
+from scheduler.core.watch import SHORT_S, Victim
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -102,15 +102,19 @@ def cooling(fault: Fault) -> str:
     )
 
 
+def pressed(key: str, share: float) -> str:
+    return f"processes on {key} waited for memory for {share:.0%} of the last 10 s"
+
+
 def out_of_service(last: Fault) -> str:
     return f"{INCIDENTS} GPU faults within an hour; last: {last.because}"
 
 
-def stopped(victim: Victim, strain: Strain, account: Account, reserve_bytes: int) -> str:
-    """Why an attempt has to go."""
+def stopped(victim: Victim, is_over: bool, account: Account, reserve_bytes: int) -> str:
+    """Why an attempt has to go. *is_over*: too much is used, as opposed to promised."""
     lease, reserve = victim.lease, size(reserve_bytes)
     key = lease.attempt.device
-    if strain.over >= READINGS:
+    if is_over:
         used, total = size(account.used_bytes), size(account.total_bytes)
         tight = f"{key} holds {used} of {total}, of which {reserve} are to be kept free"
     else:

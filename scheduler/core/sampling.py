@@ -8,15 +8,20 @@ from __future__ import annotations
 import msgspec
 
 from probes.reading import Reading
-from scheduler.core import watch
+from scheduler.core import reasons, watch
 from scheduler.core.actions import Action
 from scheduler.core.ending import has_waited, settle
 from scheduler.core.events import Sampled
 from scheduler.core.ledger import held_bytes, is_given_back
 from scheduler.core.life import Freed, Lease, Releasing, Starting, step
-from scheduler.core.state import DeviceState, State
+from scheduler.core.state import DeviceState, Free, State
 
-SAMPLES = 10  #: of free memory, kept for judging an end by what went before it
+HISTORY_S = 10.0  #: of free memory, kept for judging an end by what went before it
+#: Nothing starts on a machine where processes wait for memory for this share of the time. The story
+#: this prevents: 1. data files fill the page cache, 2. MemAvailable counts it as free, as it can be
+#: dropped, 3. one more trial starts, and all of them read the same files again and again.
+PRESSED_SHARE = 0.2
+PRESSED_S = 3.0  #: longer than one reading takes to come, so that it holds as long as it lasts
 #: A device on which strangers have settled for good must in time count as that small: until it
 #: does, what ran out of memory there alone waits for them to leave.
 HALF_LIFE_S = 3600.0
@@ -26,7 +31,7 @@ def sampled(state: State, event: Sampled) -> list[Action]:
     """A device that the poll says nothing of is unknown from here on."""
     readings = {reading.device: reading for reading in event.readings}
     for device in state.devices.values():
-        _take(device, readings.get(device.key))
+        _take(device, readings.get(device.key), event.at_s)
         state.touch(device.key)
     actions: list[Action] = []
     for device in state.devices.values():
@@ -36,14 +41,17 @@ def sampled(state: State, event: Sampled) -> list[Action]:
     return actions
 
 
-def _take(device: DeviceState, reading: Reading | None) -> None:
+def _take(device: DeviceState, reading: Reading | None, at_s: float) -> None:
     device.reading = reading
     total = reading.total_bytes if reading else None
     used = reading.used_bytes if reading else None
     free = None if total is None or used is None else total - used
-    device.free_bytes = (*device.free_bytes[1 - SAMPLES :], free)
+    recent = (one for one in device.history if 0 <= at_s - one.at_s < HISTORY_S)
+    device.history = (*recent, Free(at_s=at_s, free_bytes=free))
     if reading is None or used is None:
         return
+    if reading.waiting_share is not None and reading.waiting_share >= PRESSED_SHARE:
+        device.rest(at_s + PRESSED_S, reasons.pressed(device.key, reading.waiting_share))
     for attempt, life in device.lives.items():
         pid = life.process.pid if life.process else None
         held = held_bytes(reading, pid)

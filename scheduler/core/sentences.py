@@ -20,8 +20,8 @@ TextKind = VerdictKind | Literal["benign", "unknown"]
 #: Words that leave a question which the machine can answer. ``verdict`` has the answers.
 #: "launch": a fault by its words, a full card by its history. "library": the other way round.
 #: "kill": the OOM killer's usual way, unless the kernel counted none. "whose": memory, but which.
-#: "thread": refused for want of memory only under our own cap.
-Doubt = Literal["launch", "library", "kill", "whose", "thread"]
+#: "thread": refused for want of memory only under our own cap. "kernel": this trial's, perhaps.
+Doubt = Literal["launch", "library", "kill", "whose", "thread", "kernel"]
 
 
 class Sign(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,53 +103,63 @@ BEFORE_CLASS = (
 )
 
 #: No device, no permission, the wrong build: every trial of the run would end alike.
-CONFIGURATION = _signs(
-    "configuration",
-    {
-        # On-chip memory of one kernel: not the card's memory, and no neighbour can free it.
-        "the GPU compiler": r"out of resource: "
-        r"|(?i:(?:shared|local) memory .{0,20}limit.{0,20}exceeded)"
-        r"|uses too much shared data|(?i:ptxas (?:error|fatal))|(?:HIP|NV)RTC_ERROR"
-        r"|Code object build failed|failed to translate module to HSACO",
-        "the GPU runtime": r"(?i)\bno (?:\w+ )?(?:cuda|hip|rocm|gpu|nvidia|amd|opencl)[ -]?"
-        r"(?:capable|gpus?|devices?|runtime is found|is found|found|detected)\b"
-        r"|no kernel image is available|invalid (?:device (?:function|ordinal)|kernel file)"
-        r"|initialization error|driver version is insufficient|_VERSION_MISMATCH"
-        r"|system not yet initialized|driver is a stub library|kernel image is invalid"
-        r"|devices?(?:\(s\))? (?:is/)?are busy or unavailable|named symbol not found"
-        r"|error.?(?:InitializationError|NoDevice|InvalidDevice|NoBinaryForGpu|InsufficientDriver)"
-        r"|CUDA_ERROR_(?:SYSTEM_NOT_READY|NO_DEVICE|INVALID_DEVICE|NOT_INITIALIZED|SYSTEM_DRIVER_MISMATCH)"
-        r"|forward compatibility was attempted|PTX .{0,40}(?:unsupported|JIT compil)"
-        r"|unsupported (?:gpu|toolchain)|shared object initialization failed"
-        r"|unknown error - this may be due to an incorrectly set up",
-        "torch": r"Cannot re-initialize CUDA in forked|Invalid device id"
-        r"|Attempting to deserialize object on a? ?CUDA device|Found no NVIDIA driver"
-        r"|NVIDIA driver on your system is too old|Torch is not able to use GPU"
-        r"|Expected one of cpu, cuda|is not compatible with the current PyTorch",
-        "the ROCm libraries": r"TensileLibrary|hipErrorNoBinaryForGpu"
-        r"|MIOpen.{0,200}unable to open database|hsa_init.{0,40}fail"
-        r"|HSA_STATUS_ERROR_(?:INVALID_ISA|INCOMPATIBLE_ARG|NOT_INITIALIZED)"
-        r"|[Uu]nsupported (?:GPU )?arch|no suitable (?:GPU|code object)|cannot find ROCm"
-        r"|ROCk module is NOT loaded|Code object .{0,40}not (?:found|compatible)"
-        r"|name 'amdsmi' is not defined",
-        "the device files": r"/dev/(?:kfd|dri|nvidia)\S*.{0,60}(?i:denied|no such|not permitted)"
-        r"|(?i:open|access|permission).{0,30}/dev/(?:kfd|dri/|nvidia)",
-        "the loader": r"cannot open shared object file|undefined symbol: |DLL load failed"
-        r"|version [`']\w+_[\d.]+' not found|cannot enable executable stack"
-        r"|[Cc]ould not load (?:dynamic )?library|libdevice not found"
-        r"|'lib\w+\.so[.\d]*'"
-        r"|No module named '(?:torch|torchvision|amdsmi|triton|tensorflow|jax|jaxlib|cupy)\b",
-        "the driver": r"could not select device driver|Driver/library version mismatch"
-        r"|NVML: (?:Driver Not Loaded|Unknown Error)|couldn't communicate with the NVIDIA driver",
-        "the library's build": r"(?:GPU|CUDA) Tree Learner was not enabled"
-        rf"|compiled without {_GPU_STACK}|not (?:built|compiled) with {_GPU_STACK}"
-        r"|Unable to initialize backend '(?:cuda|rocm|gpu)'|CUDA Setup failed",
-        "the set-up": rf"\b{_GPU_STACK}(?:(?!(?i:memory)).){{0,40}}{_MISSING}"
-        r"|n['o]t support .{0,20}(?i:\bgpu)\b|compute capability"
-        r"|only (?:support|avail)\w+ .{0,30}(?:GPUs|CUDA devices)"
-        rf"|(?i:can(?:no|')t|failed to|could not|unable to) initiali[sz]e (?:\w+ )?{_GPU_STACK}"
-        rf"(?!.*{_NO_MEMORY})",
-    },
+CONFIGURATION = (
+    # On-chip memory of one kernel: not the card's memory, and no neighbour can free it. A trial's
+    # block or batch size may be what is too much for it.
+    _doubtful(
+        "configuration",
+        "kernel",
+        "the GPU compiler",
+        r"out of resource: |(?i:(?:shared|local) memory .{0,20}limit.{0,20}exceeded)"
+        r"|uses too much shared data",
+    ),
+    *_signs(
+        "configuration",
+        {
+            "the GPU compiler": r"(?i:ptxas (?:error|fatal))|(?:HIP|NV)RTC_ERROR"
+            r"|Code object build failed|failed to translate module to HSACO",
+            "the GPU runtime": r"(?i)\bno (?:\w+ )?(?:cuda|hip|rocm|gpu|nvidia|amd|opencl)[ -]?"
+            r"(?:capable|gpus?|devices?|runtime is found|is found|found|detected)\b"
+            r"|no kernel image is available|invalid (?:device (?:function|ordinal)|kernel file)"
+            r"|initialization error|driver version is insufficient|_VERSION_MISMATCH"
+            r"|system not yet initialized|driver is a stub library|kernel image is invalid"
+            r"|devices?(?:\(s\))? (?:is/)?are busy or unavailable|named symbol not found"
+            r"|error.?(?:InitializationError|NoDevice|InvalidDevice|NoBinaryForGpu|InsufficientDriver)"
+            r"|CUDA_ERROR_(?:SYSTEM_NOT_READY|NO_DEVICE|INVALID_DEVICE|NOT_INITIALIZED|SYSTEM_DRIVER_MISMATCH)"
+            r"|forward compatibility was attempted|PTX .{0,40}(?:unsupported|JIT compil)"
+            r"|unsupported (?:gpu|toolchain)|shared object initialization failed"
+            r"|unknown error - this may be due to an incorrectly set up",
+            "torch": r"Cannot re-initialize CUDA in forked|Invalid device id"
+            r"|Attempting to deserialize object on a? ?CUDA device|Found no NVIDIA driver"
+            r"|NVIDIA driver on your system is too old|Torch is not able to use GPU"
+            r"|Expected one of cpu, cuda|is not compatible with the current PyTorch",
+            "the ROCm libraries": r"TensileLibrary|hipErrorNoBinaryForGpu"
+            r"|MIOpen.{0,200}unable to open database|hsa_init.{0,40}fail"
+            r"|HSA_STATUS_ERROR_(?:INVALID_ISA|INCOMPATIBLE_ARG|NOT_INITIALIZED)"
+            r"|[Uu]nsupported (?:GPU )?arch|no suitable (?:GPU|code object)|cannot find ROCm"
+            r"|ROCk module is NOT loaded|Code object .{0,40}not (?:found|compatible)"
+            r"|name 'amdsmi' is not defined",
+            "the device files": r"/dev/(?:kfd|dri|nvidia)\S*.{0,60}"
+            r"(?i:denied|no such|not permitted)"
+            r"|(?i:open|access|permission).{0,30}/dev/(?:kfd|dri/|nvidia)",
+            "the loader": r"cannot open shared object file|undefined symbol: |DLL load failed"
+            r"|version [`']\w+_[\d.]+' not found|cannot enable executable stack"
+            r"|[Cc]ould not load (?:dynamic )?library|libdevice not found"
+            r"|'lib\w+\.so[.\d]*'"
+            r"|No module named '(?:torch|torchvision|amdsmi|triton|tensorflow|jax|jaxlib|cupy)\b",
+            "the driver": r"could not select device driver|Driver/library version mismatch"
+            r"|NVML: (?:Driver Not Loaded|Unknown Error)"
+            r"|couldn't communicate with the NVIDIA driver",
+            "the library's build": r"(?:GPU|CUDA) Tree Learner was not enabled"
+            rf"|compiled without {_GPU_STACK}|not (?:built|compiled) with {_GPU_STACK}"
+            r"|Unable to initialize backend '(?:cuda|rocm|gpu)'|CUDA Setup failed",
+            "the set-up": rf"\b{_GPU_STACK}(?:(?!(?i:memory)).){{0,40}}{_MISSING}"
+            r"|n['o]t support .{0,20}(?i:\bgpu)\b|compute capability"
+            r"|only (?:support|avail)\w+ .{0,30}(?:GPUs|CUDA devices)"
+            rf"|(?i:can(?:no|')t|failed to|could not|unable to) initiali[sz]e (?:\w+ )?{_GPU_STACK}"
+            rf"(?!.*{_NO_MEMORY})",
+        },
+    ),
 )
 
 #: The card or its driver gave up; neighbours on the card may have died of it too.
@@ -320,6 +330,5 @@ CLASSES: tuple[tuple[re.Pattern[str], TextKind], ...] = (
     (re.compile(r"ray\.exceptions\.OutOfMemoryError"), "host_oom"),
     (re.compile(r"(?:pyarrow\.lib\.)?ArrowMemoryError"), "host_oom"),
     (re.compile(r"(?:builtins\.)?MemoryError"), "host_oom"),
-    (re.compile(r"triton\.[\w.]*OutOfResources"), "configuration"),
     (re.compile(r"(?:builtins\.)?KeyboardInterrupt"), "unknown_kill"),
 )

@@ -28,6 +28,13 @@ CHANGES = 200  #: kept to be shown
 PAST = 256  #: ended attempts that a host may still ask about
 
 
+class Free(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reading said is free; None: it did not say."""
+
+    at_s: float
+    free_bytes: int | None
+
+
 class DeviceState(msgspec.Struct, kw_only=True):
     """A device, what it said last, and the attempts on it."""
 
@@ -37,7 +44,7 @@ class DeviceState(msgspec.Struct, kw_only=True):
     sampled_at_s: float = 0.0
     baseline_bytes: int | None = None  #: used when none of ours was there
     usual_open_bytes: int | None = None  #: the most that lately was not the strangers'
-    free_bytes: tuple[int | None, ...] = ()  #: of the last readings, oldest first
+    history: tuple[Free, ...] = ()  #: the last seconds, oldest first
     limit: Limit = Limit()
     strain: Strain = Strain()
     rests_until_s: float = 0.0

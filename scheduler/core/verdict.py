@@ -203,6 +203,8 @@ def _resolve(heard: Heard, around: Circumstances) -> tuple[TextKind, str]:
             return "unknown_kill", f"{heard.because}, and the kernel's OOM killer counted none"
         case "whose":
             return "device_oom" if on_card else "host_oom", heard.because
+        case "kernel":  # the run must not be halted for what one trial asks of a kernel
+            return "user_error", heard.because
         case "thread" if not on_card and around.at_cap():
             return "host_oom", heard.because
     return heard.kind, heard.because

@@ -4,9 +4,9 @@ Covers devices that are over what they may hold. Its two questions are asked at 
 looks again before it stops anything, and stops one at a time: the memory of the one must be back
 before another is asked for.
 
-What is over: more is used than total - reserve, in two readings one after the other; or what was
-promised and what strangers took together eat more than half of the reserve, for 30 s. (Half,
-because a promise is not yet memory: the desktop opens a window of 50 MiB on a device that is
+What is over: more is used than total - reserve, in two readings or more over most of a second; or
+what was promised and what strangers took together eat more than half of the reserve, for 30 s.
+(Half, because a promise is not yet memory: the desktop opens a window of 50 MiB on a device that is
 promised to its last byte, and an attempt of hours would go for it.)
 """
 
@@ -20,19 +20,26 @@ from scheduler.core.ledger import Account
 from scheduler.core.life import Cause, Lease
 
 READINGS = 2
+OVER_S = 0.75  #: less is one moment seen twice: readings may come 20 ms apart
 SHORT_S = 30.0
 BROKEN_RATIO = 1.05  #: contexts and fragments are not the attempt's fault
 GREW_RATIO = 0.02  #: of the device; less is the desktop breathing
 
 
-class Strain(msgspec.Struct, frozen=True):
+class Strain(msgspec.Struct, frozen=True, kw_only=True):
     """How long a device has been over."""
 
     over: int = 0  #: readings in a row with more used than may be
+    over_since_s: float | None = None
     short_since_s: float | None = None
 
+    def is_over(self, now_s: float) -> bool:
+        """More is used than may be, and has been for long enough to be believed."""
+        since_s = self.over_since_s
+        return self.over >= READINGS and since_s is not None and now_s - since_s >= OVER_S
+
     def is_confirmed(self, now_s: float) -> bool:
-        if self.over >= READINGS:
+        if self.is_over(now_s):
             return True
         return self.short_since_s is not None and now_s - self.short_since_s >= SHORT_S
 
@@ -54,8 +61,13 @@ def look(
         return Strain()
     over = account.used_bytes > account.total_bytes - reserve_bytes
     short = not alone and account.left_bytes < reserve_bytes // 2
-    since_s = now_s if strain.short_since_s is None else strain.short_since_s
-    return Strain(strain.over + 1 if over else 0, since_s if short else None)
+    over_since_s = now_s if strain.over_since_s is None else strain.over_since_s
+    short_since_s = now_s if strain.short_since_s is None else strain.short_since_s
+    return Strain(
+        over=strain.over + 1 if over else 0,
+        over_since_s=over_since_s if over else None,
+        short_since_s=short_since_s if short else None,
+    )
 
 
 def has_broken_promise(held_bytes: int | None, promise_bytes: int) -> bool:

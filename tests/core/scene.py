@@ -75,6 +75,7 @@ def reading(
     key: str = CARD,
     total: int | None = 16 * GIB,
     oom_kills: int | None = None,
+    waiting_share: float | None = None,
 ) -> Reading:
     trees = None if held is None else tuple(Held(pid=p, held_bytes=h) for p, h in held.items())
     problem = "mem_info_vram_used is empty" if used is None else None
@@ -85,6 +86,7 @@ def reading(
         held=trees,
         oom_kills=oom_kills,
         problem=problem,
+        waiting_share=waiting_share,
     )
 
 

@@ -323,6 +323,33 @@ def test_a_rest_is_over_without_a_reading(scene):
     assert names(scene.offer(1)) == ["Start"]
 
 
+def test_while_processes_wait_for_memory_nothing_starts(scene):
+    """The free memory of a machine that thrashes is only page cache that is in use."""
+    scene.sample(used=0, waiting_share=0.35)
+    (hold,) = scene.offer(0)
+    assert "waited for memory for 35% of the last 10 s" in hold.because
+    assert scene.sample(used=0, waiting_share=0.2) == ()
+    assert scene.sample(used=0, waiting_share=0.19) == ()
+    assert [starts(scene.sample(used=0, waiting_share=0.1)) != [] for _ in range(2)] == [
+        False,
+        True,
+    ]
+
+
+def test_an_end_is_judged_by_ten_seconds_however_many_readings_they_held(scene):
+    """Four readings a second: the moment when the card was full is 16 readings ago."""
+    scene.sample()
+    scene.runs(0, pid=10)
+    scene.sample(used=16 * GIB - (100 << 20), held={10: 5 * GIB})
+    for _ in range(16):
+        scene.sample(used=5 * GIB, held={10: 5 * GIB}, after_s=0.25)
+    launch = msgspec.structs.replace(
+        OOM, exception=("RuntimeError",), message="CUDA error: unspecified launch failure"
+    )
+    settle = next(one for one in scene.exited("r/0.1", launch) if isinstance(one, Settle))
+    assert settle.verdict.kind == "device_oom"
+
+
 def test_what_is_kept_free_is_what_the_runs_there_were_admitted_with(scenes):
     scene = scenes(runs=(Run(id="r", reserve_bytes=GIB),))
     scene.sample()

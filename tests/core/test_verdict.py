@@ -292,6 +292,15 @@ def test_words_that_leave_a_question_are_answered_by_the_machine(
     assert judge(evidence, circumstances=around).kind == kind
 
 
+def test_what_a_kernel_lacks_on_its_chip_is_the_trials_affair() -> None:
+    """Another trial's block size may fit: this one follows ``catch`` and halts no run."""
+    said = "out of resource: shared memory, Required: 147456, Hardware limit: 101376."
+    names = ("triton.runtime.errors.OutOfResources", "triton.errors.TritonError", "Exception")
+    verdict = judge(failed(*names, message=said), circumstances=CARD)
+    assert verdict.kind == "user_error"
+    assert judge_text(f"{names[0]}: {said}").kind == "configuration"
+
+
 @pytest.mark.parametrize(
     ("allowed", "own_cap"),
     [

@@ -7,7 +7,7 @@ from scheduler.core.life import Lease
 from scheduler.core.model import Attempt
 from scheduler.core.watch import Strain, Victim, look, victim
 
-OVER = Strain(2)
+OVER = Strain(over=2, over_since_s=0.0)
 
 
 def lease(
@@ -46,6 +46,13 @@ def test_too_much_used_is_looked_at_twice():
     assert not looked(15 * GIB, None, 15 * GIB)
 
 
+def test_one_moment_seen_twice_is_not_looked_at_twice():
+    """After an exit readings come 20 ms apart, and four a second while it is tight."""
+    assert not looked(15 * GIB, 15 * GIB, step_s=0.02)
+    assert not looked(*[15 * GIB] * 3, step_s=0.25)
+    assert looked(*[15 * GIB] * 4, step_s=0.25)
+
+
 def test_promises_that_strangers_grew_into_are_looked_at_for_thirty_seconds():
     assert looked(*[6 * GIB] * 4, promise=10 * GIB, step_s=10)
     assert not looked(*[6 * GIB] * 3, promise=10 * GIB, step_s=10)
@@ -82,7 +89,7 @@ def test_the_youngest_of_those_that_hold_something_goes():
     )
     leases = [old, young, new]
     assert victim(OVER, leases, account(15 * GIB, *leases)).lease == young
-    assert victim(Strain(0, 1.0), leases, account(15 * GIB, *leases)).lease == new
+    assert victim(Strain(short_since_s=1.0), leases, account(15 * GIB, *leases)).lease == new
 
 
 def test_the_only_one_stays_while_strangers_have_not_grown():
