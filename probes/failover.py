@@ -95,7 +95,16 @@ class Failover:
             self._failed(source, now_s)
         # The next one's word of an hour ago is not believed: it is unknown until that one is asked.
         if number in (before, self.in_use):
-            self._believed = reading
+            self._believed = self._explained(reading)
+
+    def _explained(self, reading: Reading) -> Reading:
+        """With the reasons of all sources that were left, where this one does not answer either."""
+        left = [one for one in self._sources if one.left and one.reading]
+        if reading.problem is None or reading.asleep or not left:
+            return reading
+        told = [one for one in self._sources if one.left or one.reading is reading]
+        reasons = [f"{one.name}: {one.reading.problem}" for one in told if one.reading]
+        return msgspec.structs.replace(reading, problem="; ".join(reasons))
 
     def _failed(self, source: _Source, now_s: float) -> None:
         if source.left:

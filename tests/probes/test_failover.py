@@ -101,6 +101,7 @@ def test_one_that_stays_broken_is_tried_less_and_less() -> None:
 
 def test_where_none_answers_it_is_unknown_and_all_are_tried_again() -> None:
     sources = Sources(said(None), said(None, problem="did not answer in 10 s"))
+    assert sources.poll(5).problem == "source 0: is empty; source 1: did not answer in 10 s"
     assert sources.poll(50).used_bytes is None
     sources.answers[1] = said(2)
     sources.poll(50)
