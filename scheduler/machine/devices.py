@@ -97,7 +97,7 @@ class _Reader:
         waited_s = time.monotonic() - (self._asked_at_s or 0.0)
         if not self.is_busy or waited_s <= STALE_S:
             return None
-        problem = f"{self._probe.source} has not answered for {waited_s:.0f} s"
+        problem = f"has not answered for {waited_s:.0f} s"
         return _Answer(_unknown(self._probe.device.key, problem), (), waited_s)
 
 

@@ -13,6 +13,7 @@ from typing import TextIO
 from scheduler.machine import state as folder
 from scheduler.machine.state import StateFolder
 
+TRIES = 2  #: one that is killed while it starts is no reason to give up a run
 _LOG_BYTES = 10 << 20
 
 
@@ -39,9 +40,13 @@ def ensure_supervisor(state: StateFolder, timeout_s: float = 15.0) -> None:
         return
     deadline_s = time.monotonic() + timeout_s
     _start(state, deadline_s)
+    tries = 1
     while not is_listening(state):
         if not _is_locked(state):
-            raise NoSupervisor("it ended at once", str(state.log), _tail(state))
+            if tries == TRIES:
+                raise NoSupervisor("it ended at once", str(state.log), _tail(state))
+            tries += 1
+            _start(state, deadline_s)
         if time.monotonic() > deadline_s:
             because = f"it does not answer after {timeout_s:.0f} s"
             raise NoSupervisor(because, str(state.log), _tail(state))

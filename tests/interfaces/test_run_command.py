@@ -252,7 +252,7 @@ def test_an_interrupted_run_goes_on_where_it_was_started(
 @pytest.mark.parametrize(
     ("now", "words"),
     [
-        ({"updated_at_s": time.time() + 60}, f"is running already (pid {os.getpid()})"),
+        ({"updated_at_s": time.time() + 60}, "is running already (pid "),
         ({"state": "finished"}, "run train-1 is finished"),
     ],
 )

@@ -82,7 +82,7 @@ def test_its_last_word_is_not_believed_for_longer_than_three_seconds(
     now_s[0] += 3.5
     (reading,) = one.poll().readings
     assert (reading.total_bytes, reading.used_bytes, reading.held) == (None, None, None)
-    assert reading.problem == "sysfs has not answered for 4 s"
+    assert reading.problem == "has not answered for 4 s"
 
 
 def test_it_is_heard_again_when_it_answers(
@@ -141,9 +141,9 @@ def test_a_source_that_hangs_is_left_for_the_next_and_heard_again(
     assert problems == [
         None,
         None,
-        "sysfs has not answered for 4 s",
-        "sysfs has not answered for 6 s",
-        "sysfs has not answered for 8 s",
+        "has not answered for 4 s",
+        "has not answered for 6 s",
+        "sysfs: has not answered for 8 s",
         None,
     ]
     assert [state.state for state in one.sources()["a"]] == ["left", "in use"]
