@@ -60,7 +60,7 @@ def devices_lines(found: DevicesReport) -> Iterator[str]:
 
 def _device(report: DeviceReport) -> Iterator[str]:
     it = report.device
-    yield f"{it.key}  {it.name}"
+    yield f"{it.key}  {it.name}" + (f"  {it.uuid}" if it.uuid else "")
     yield _row("memory", _memory(report))
     if report.waiting_share:
         waited = f"{100 * report.waiting_share:.0f} % of the last 10 s"

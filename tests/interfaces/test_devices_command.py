@@ -58,6 +58,7 @@ def lines(*devices: DeviceReport, **more: object) -> str:
 
 def test_memory_is_told_as_ours_and_strangers() -> None:
     said = lines(report())
+    assert said.startswith(f"{GRE}  a card  GPU-1\n")
     assert "9.0 GiB used of 16.0 GiB: 6.0 GiB by our 1 trial, 3.0 GiB by strangers" in said
     assert "trials get  ROCR_VISIBLE_DEVICES=GPU-1; unset: HIP_VISIBLE_DEVICES" in said
 
