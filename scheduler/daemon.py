@@ -1,39 +1,57 @@
 """The supervisor's process: started in the background or by hand, one for each user and machine.
 
+One that is lasting stays; another leaves after its last run. One that was killed while it was
+lasting left its mark in the state folder, and the next one is lasting too, whoever starts it.
+
 Wires core, loop and machine together. What a run's host does is in ``scheduler.study``.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
+from scheduler.core.model import Process
+from scheduler.machine import processes
 from scheduler.machine import state as folder
 from scheduler.machine.state import StateError, StateFolder, open_state
-from scheduler.machine.summon import is_listening
+from scheduler.machine.summon import is_listening, supervisor_of
 
 if TYPE_CHECKING:
     from scheduler.core.core import Core
+    from scheduler.machine.answers import Answers
+    from scheduler.machine.chronicle import Chronicle
+    from scheduler.machine.config import Config, Loaded
+    from scheduler.machine.configured import Messenger
+    from scheduler.machine.control import Control
+    from scheduler.machine.journal import Journal
     from scheduler.machine.world import World
 
 _log = logging.getLogger(__name__)
 
 LINGER_S = 3.0
 _HANDOVER_S = 2.0  #: a supervisor that leaves may hold its lock for so long
+_INSTEAD_S = 10.0  #: and one that was told to
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """``python -m scheduler.daemon``. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m scheduler.daemon", description=__doc__)
     parser.add_argument("--linger", type=float, default=LINGER_S, metavar="SECONDS")
+    parser.add_argument("--lasting", action="store_true", help="stay after the last run")
+    parser.add_argument(
+        "--instead", action="store_true", help="take the place of a supervisor that runs"
+    )
     parser.add_argument("--background", type=int, metavar="FD", help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
     if asked.background is not None and os.fork():
@@ -48,28 +66,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StateError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
-    lock = _hold_lock(state)
+    lock = _hold_lock(state, instead=asked.instead)
     if lock is None:
         return 1
     os.chdir("/")
     with lock:
-        return _serve(state, asked.linger, lambda: _tell_ready(asked.background))
+        lasting = asked.lasting or state.lasting.exists()
+        return _serve(state, asked.linger, lasting, lambda: _tell_ready(asked.background))
 
 
-def _hold_lock(state: StateFolder) -> TextIO | None:
-    """None, with a word to the user, where another supervisor runs."""
+def _hold_lock(state: StateFolder, *, instead: bool = False) -> TextIO | None:
+    """None, with a word to the user, where another supervisor runs.
+
+    *instead*: it is told to leave. What it serves may have started another before we come.
+    """
     lock = open(state.lock, "a+", encoding="ascii")  # noqa: SIM115 - held for our whole life
-    deadline_s = time.monotonic() + _HANDOVER_S
+    deadline_s = time.monotonic() + (_INSTEAD_S if instead else _HANDOVER_S)
+    told: set[Process] = set()
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
         except BlockingIOError:
-            if is_listening(state) or time.monotonic() > deadline_s:
+            if instead and (former := supervisor_of(state)) is not None and former not in told:
+                told.add(former)
+                processes.send(former, signal.SIGTERM)
+            is_there = not instead and is_listening(state)
+            if is_there or time.monotonic() > deadline_s:
                 pid = state.lock.read_text(encoding="ascii").strip() or "unknown"
                 print(f"a supervisor runs already: pid {pid}, in {state.path}", file=sys.stderr)
                 return None
-        time.sleep(0.05)
+        time.sleep(0.01 if instead else 0.05)
     lock.truncate(0)
     lock.write(f"{os.getpid()}\n")
     lock.flush()
@@ -80,17 +107,79 @@ def _tell_ready(pipe: int | None) -> None:
     if pipe is not None:
         os.write(pipe, b"1")
         os.close(pipe)
+    _tell_systemd("READY=1")
 
 
-def _serve(state: StateFolder, linger_s: float, tell_ready: Callable[[], None]) -> int:
+def _tell_systemd(word: str) -> None:
+    """Where it has started us and waits for that (sd_notify(3)); an @ stands for a zero byte."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notifier:
+            notifier.connect("\0" + address[1:] if address.startswith("@") else address)
+            notifier.sendall(word.encode())
+    except OSError as error:
+        _log.warning("systemd cannot be told %s: %s", word, error)
+
+
+class _Parts(NamedTuple):
+    """All that a supervisor is made of."""
+
+    core: Core
+    journal: Journal
+    chronicle: Chronicle
+    world: World
+    messenger: Messenger
+    control: Control
+
+
+def _serve(
+    state: StateFolder, linger_s: float, lasting: bool, tell_ready: Callable[[], None]
+) -> int:
     """Everything between holding the lock and giving it back."""
+    from scheduler.machine.config import ConfigError, load
+
+    try:
+        loaded = load()
+    except ConfigError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+    parts = _assemble(state, loaded, linger_s, lasting)
+    _watch_over(parts.world)
+
+    def ready() -> None:
+        parts.control.start()
+        parts.messenger.start()
+        tell_ready()
+        _log.info("supervisor of %s, pid %d", state.path, os.getpid())
+
+    parts.world.start(ready)
+    code = 1
+    try:
+        code = _run(parts.core, parts.world, parts.journal)
+        return code
+    finally:
+        _tell_systemd("STOPPING=1")
+        if code == 0:
+            state.lasting.unlink(missing_ok=True)
+        _close(state, parts)
+
+
+def _assemble(state: StateFolder, loaded: Loaded, linger_s: float, lasting: bool) -> _Parts:
     from scheduler.machine.budgets import look_here
-    from scheduler.machine.control import Control
+    from scheduler.machine.chronicle import NAME, Chronicle
+    from scheduler.machine.config import here_with
+    from scheduler.machine.configured import InForce, Messenger, settings_of
     from scheduler.machine.journal import Journal
+    from scheduler.machine.leaving import GRACE_S
     from scheduler.machine.world import World
 
-    here = look_here()
+    config = loaded.config
+    here = here_with(config, look_here())
+    _log.info("devices: %s", [one.device.key for one in here.budgets if not one.on_request])
     core, journal = _recall(state), Journal(state.journal)
+    chronicle = Chronicle(state.path / NAME)
     world = World(
         core=core,
         journal=journal,
@@ -99,25 +188,56 @@ def _serve(state: StateFolder, linger_s: float, tell_ready: Callable[[], None]) 
         budgets=here.budgets,
         sources=here.sources,
         linger_s=linger_s,
+        lasting=lasting,
+        rules=InForce(config, lambda: world.ours()),
+        runs_at_once=lambda: config.queue.runs_at_once,
+        # The host ends its attempts; it needs a moment of its own after that.
+        grace_s=max(GRACE_S, config.attempts.stop_grace_s + 5.0),
+        chronicle=chronicle,
     )
-    control = Control(folder.listen(state, folder.CONTROL), world.answers(here))
-    _watch_over(world)
-    world.start()
-    control.start()
-    tell_ready()
-    _log.info(
-        "supervisor of %s, with %s",
-        state.path,
-        [one.device.key for one in here.budgets if not one.on_request],
+    settings = settings_of(loaded)
+    answers = {**world.answers(here), "/v1/config": lambda: settings}
+    control = _control(state, config, answers, world, chronicle)
+    return _Parts(
+        core, journal, chronicle, world, Messenger(config, chronicle, world.nudge), control
     )
+
+
+def _control(
+    state: StateFolder, config: Config, answers: Answers, world: World, chronicle: Chronicle
+) -> Control:
+    """By TCP too where that is wanted; a port that is taken is logged, and ends nothing."""
+    from scheduler.machine.configured import tcp_of
+    from scheduler.machine.control import Control
+
+    def make(tcp: tuple[int, str] | None) -> Control:
+        listener = folder.listen(state, folder.CONTROL)
+        return Control(
+            listener, answers, state=state, orders=world.orders, chronicle=chronicle, tcp=tcp
+        )
+
+    tcp = tcp_of(config, state)
     try:
-        return _run(core, world, journal)
-    finally:
-        for name in (folder.HOSTS, folder.CONTROL):
-            (state.path / name).unlink(missing_ok=True)
-        control.close()
-        (journal.retire if world.is_idle else journal.close)()
-        _log.info("supervisor leaves")
+        return make(tcp)
+    except OSError as error:
+        if tcp is None:
+            raise
+        _log.error("no API on port %d: %s", tcp[0], error)
+        return make(None)
+
+
+def _close(state: StateFolder, parts: _Parts) -> None:
+    for name in (folder.HOSTS, folder.CONTROL):
+        (state.path / name).unlink(missing_ok=True)
+    parts.control.close()
+    parts.messenger.stop()
+    parts.chronicle.close()
+    if parts.world.is_idle:
+        parts.journal.retire()
+        state.boot.unlink(missing_ok=True)
+    else:
+        parts.journal.close()
+    _log.info("supervisor leaves")
 
 
 def _recall(state: StateFolder) -> Core:
@@ -125,6 +245,7 @@ def _recall(state: StateFolder) -> Core:
     from scheduler.core.core import Core
     from scheduler.machine.journal import replay, set_aside
 
+    _set_past_life_aside(state)
     core, began_s, number = Core(), time.monotonic(), 0
     try:
         for event in replay(state.journal):
@@ -139,6 +260,19 @@ def _recall(state: StateFolder) -> Core:
     if number:
         _log.info("replayed %d events in %.2f s", number, time.monotonic() - began_s)
     return core
+
+
+def _set_past_life_aside(state: StateFolder) -> None:
+    """After a reboot nothing runs that the journal tells of, and its pids may be others'."""
+    from scheduler.machine.hosts import boot_id
+    from scheduler.machine.journal import OLD
+
+    now = boot_id()
+    with contextlib.suppress(FileNotFoundError):
+        if state.boot.read_text(encoding="ascii") != now:
+            _log.info("the machine was started anew since the last supervisor; nothing runs")
+            os.replace(state.journal, state.journal.with_name(OLD))
+    state.boot.write_text(now, encoding="ascii")
 
 
 def _watch_over(world: World) -> None:

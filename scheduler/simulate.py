@@ -1,8 +1,9 @@
 """A machine that is only a heap of future events and a virtual clock; the core is the real one.
 
 Covers what the core sees of devices and hosts: trials that grow to their peak and end, caps that
-are hit, devices that overflow, strangers that come and go, probes that fall silent. Does not cover
-what a trial computes, nor how one slows its neighbours down. The same world, the same events.
+are hit, devices that overflow, strangers that come and go, probes that fall silent, memory that is
+freed late. Does not cover what a trial computes, nor how one slows its neighbours down. The same
+world, the same events.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     strangers: tuple[tuple[float, int], ...] = ()
     silent: tuple[tuple[float, float], ...] = ()  #: spans in which it does not answer
     can_tell: bool = True  #: processes apart
+    lag_s: float = 0.0  #: from the end of a process to the moment when its memory is free
 
     def strangers_bytes(self, at_s: float) -> int:
         now = [size for from_s, size in self.strangers if from_s <= at_s]
@@ -71,6 +73,14 @@ class _Body(msgspec.Struct):
         return self.script.held_bytes(at_s - self.since_s)
 
 
+class _Freeing(msgspec.Struct, frozen=True):
+    """Memory of a process that is gone, which its driver has not yet freed."""
+
+    device: str
+    until_s: float
+    held_bytes: int
+
+
 class Ticked(msgspec.Struct, frozen=True):
     """The clock of the polls."""
 
@@ -83,7 +93,8 @@ class Due(msgspec.Struct, frozen=True):
 
 
 class SimulatedWorld:
-    """Cards, runs with all their trials offered at once, and a poll every *period_s*.
+    """Cards, runs with all their trials offered at once, a poll every *period_s*, and what happens
+    *also*.
 
     It ends when every trial has ended, but for those of ``halted`` runs, or at *until_s*. ``ended``
     has the settlement of each trial that has.
@@ -95,6 +106,7 @@ class SimulatedWorld:
         cards: Iterable[Card],
         runs: Iterable[Run],
         trials: Mapping[Trial, Script] | Iterable[tuple[Trial, Script]],
+        also: Iterable[Event] = (),
         period_s: float = 1.0,
         until_s: float = float("inf"),
     ) -> None:
@@ -107,6 +119,7 @@ class SimulatedWorld:
         self._until_s = until_s
         self._period_s = period_s
         self._bodies: dict[str, _Body] = {}
+        self._freeing: list[_Freeing] = []
         self._order = count()
         self._pids = count(1000)
         self._heap: list[tuple[float, int, Event | Ticked | Due]] = []
@@ -118,6 +131,8 @@ class SimulatedWorld:
             self.at(0.0, Joined(at_s=0.0, run=run))
         for trial, _ in pairs:
             self.at(0.0, Offered(at_s=0.0, trial=trial))
+        for event in also:
+            self.at(event.at_s, event)
         self.at(0.0, Ticked())
 
     def at(self, at_s: float, happening: Event | Ticked | Due) -> None:
@@ -135,11 +150,28 @@ class SimulatedWorld:
                 case Ticked():
                     return self._poll()
                 case Due(attempt=attempt, evidence=evidence):
-                    if (body := self._bodies.pop(attempt, None)) is not None:
-                        return self._exit(body, evidence)
+                    if attempt in self._bodies:
+                        return self._exit(self._take_away(attempt), evidence)
                 case _:
                     return happening
         return None
+
+    def _take_away(self, attempt: str) -> _Body:
+        body = self._bodies.pop(attempt)
+        lag_s, device = self._cards[body.attempt.device].lag_s, body.attempt.device
+        self._freeing = [one for one in self._freeing if one.until_s > self.now_s]
+        if lag_s:
+            held = body.held_bytes(self.now_s)
+            self._freeing.append(_Freeing(device, self.now_s + lag_s, held))
+        return body
+
+    def _used_bytes(self, key: str) -> int:
+        """May be more than there is, as long as nobody was refused."""
+        there = (body for body in self._bodies.values() if body.attempt.device == key)
+        freeing = (one for one in self._freeing if one.device == key and one.until_s > self.now_s)
+        ours = sum(body.held_bytes(self.now_s) for body in there)
+        strangers = self._cards[key].strangers_bytes(self.now_s)
+        return strangers + ours + sum(one.held_bytes for one in freeing)
 
     def _exit(self, body: _Body, evidence: Evidence) -> Exited:
         run, device = body.attempt.trial.run, body.attempt.device
@@ -196,8 +228,7 @@ class SimulatedWorld:
         """The readings; but first, one at a time, the ends of those for whom there was no room."""
         for key, card in self._cards.items():
             bodies = [body for body in self._bodies.values() if body.attempt.device == key]
-            used = card.strangers_bytes(self.now_s) + sum(b.held_bytes(self.now_s) for b in bodies)
-            if used > card.total_bytes() and bodies:
+            if self._used_bytes(key) > card.total_bytes() and bodies:
                 return self._overflow(bodies)
         self.at(self.now_s + self._period_s, Ticked())
         readings = tuple(self._reading(key, card) for key, card in self._cards.items())
@@ -210,7 +241,7 @@ class SimulatedWorld:
             bodies,
             key=lambda body: (body.held_bytes(self.now_s) - body.held_bytes(before_s), body.pid),
         )
-        del self._bodies[unlucky.attempt.id]
+        self._take_away(unlucky.attempt.id)
         self.at(self.now_s, Ticked())
         evidence = _refused(self._kind(unlucky.attempt), None)
         return Exited(at_s=self.now_s, attempt=unlucky.attempt.id, evidence=evidence)
@@ -225,11 +256,10 @@ class SimulatedWorld:
             for body in self._bodies.values()
             if body.attempt.device == key
         )
-        ours = sum(one.held_bytes or 0 for one in held)
         return Reading(
             device=key,
             total_bytes=card.total_bytes(),
-            used_bytes=min(card.total_bytes(), card.strangers_bytes(self.now_s) + ours),
+            used_bytes=min(card.total_bytes(), self._used_bytes(key)),
             held=held if card.can_tell else None,
         )
 

@@ -21,6 +21,12 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def _no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of whoever runs the tests."""
+    monkeypatch.setenv("SCHEDULER_CONFIG", os.devnull)
+
+
 @pytest.fixture(name="wait_for")
 def _wait_for() -> Callable[..., Any]:
     return script_runs.wait_for

@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -24,12 +25,12 @@ from scheduler.core.actions import Hold, Note, Settle, Start
 from scheduler.core.events import Exited, Joined, Left, Offered, Running, Started
 from scheduler.core.model import Attempt, Evidence, Process, Run, Trial
 from scheduler.core.view import DeviceView
-from scheduler.interfaces.client import ask
-from scheduler.machine import processes, runs, summon
+from scheduler.interfaces.client import ask, order
+from scheduler.machine import processes, runs
 from scheduler.machine import state as folder
 from scheduler.machine.answers import Devices, Status
 from scheduler.machine.state import StateFolder, open_state
-from scheduler.machine.summon import NoSupervisor, ensure_supervisor
+from scheduler.machine.summon import NoSupervisor, ensure_supervisor, supervisor_of
 from tests.emulated.card import EmulatedCard
 
 pytestmark = pytest.mark.processes
@@ -48,14 +49,6 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StateFold
     if supervisor is not None:
         processes.send(supervisor, signal.SIGKILL)
         assert processes.wait_gone(supervisor, 10.0)
-
-
-def supervisor_of(state: StateFolder) -> Process | None:
-    """The supervisor that runs, by its lock."""
-    if not state.lock.exists() or not summon._is_locked(state):
-        return None
-    text = state.lock.read_text()
-    return processes.identify(int(text)) if text else None
 
 
 def started(state: StateFolder) -> Process:
@@ -206,6 +199,67 @@ def test_of_many_started_at_once_one_stays(state: StateFolder) -> None:
         assert len(set(pool.map(lambda _: started(state), range(4)))) == 1
 
 
+@pytest.fixture
+def notified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """What systemd hears (sd_notify(3)), in place of it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind(str(tmp_path / "notify"))
+        heard.settimeout(10.0)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        yield heard
+
+
+def test_systemd_hears_when_it_is_ready_and_when_it_leaves(
+    state: StateFolder, notified: socket.socket
+) -> None:
+    child = subprocess.Popen([sys.executable, "-m", "scheduler.daemon", "--lasting"])
+    assert notified.recv(100) == b"READY=1"
+    assert status(state).supervisor.pid == child.pid
+    child.terminate()
+    assert notified.recv(100) == b"STOPPING=1"
+    assert child.wait(10.0) == 0
+    assert not state.lasting.exists()
+
+
+def test_a_temporary_one_is_told_to_stay(state: StateFolder, host: Host) -> None:
+    """It leaves some seconds after its last run, unless it was."""
+    supervisor = started(state)
+    host.join()
+    assert order(state, "/v1/supervisor/stay")
+    host.say(Left(at_s=0.0, run="train-1"))
+    host.disconnect()
+    assert not processes.wait_gone(supervisor, daemon.LINGER_S + 1.0)
+    assert order(state, "/v1/supervisor/stop")
+    assert processes.wait_gone(supervisor, 5.0)
+
+
+def test_one_in_the_place_of_another_serves_its_hosts(state: StateFolder, host: Host) -> None:
+    first = started(state)
+    host.join()
+    running = host.run_attempt()
+    child = subprocess.Popen([sys.executable, "-m", "scheduler.daemon", "--lasting", "--instead"])
+    assert processes.wait_gone(first, 5.0)
+    wait_for(lambda: ask(state, "/v1/status", Status), "the second one's answer")
+    host.disconnect()
+    assert host.join(running).supervisor_pid == child.pid
+    assert host.finish(running).settlement == "done"
+    child.terminate()
+    assert child.wait(10.0) == 0
+
+
+def test_a_port_that_is_taken_ends_nothing(
+    state: StateFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        config = tmp_path / "config.toml"
+        config.write_text(f"[api]\nport = {port}\n")
+        monkeypatch.setenv("SCHEDULER_CONFIG", str(config))
+        started(state)
+        assert status(state).supervisor.problem is None
+        assert f"no API on port {port}" in state.log.read_text()
+
+
 def test_one_that_cannot_start_says_why(state: StateFolder) -> None:
     state.journal.mkdir()
     with pytest.raises(NoSupervisor, match=r"IsADirectoryError.*journal\.jsonl"):
@@ -230,7 +284,8 @@ def test_it_leaves_when_the_last_host_has(state: StateFolder, host: Host) -> Non
     host.disconnect()
     assert processes.wait_gone(supervisor, 5.0)
     left = sorted(path.name for path in state.path.iterdir())
-    assert left == ["journal.old.jsonl", "runs", "supervisor.lock", "supervisor.log"]
+    kept = ["events.jsonl", "journal.old.jsonl", "runs", "supervisor.lock", "supervisor.log"]
+    assert left == kept
 
 
 def test_it_leaves_as_well_where_a_host_leaves_attempts_behind(

@@ -1,19 +1,22 @@
 """Journals of supervisors that are long gone replay for ever.
 
-Each in ``tests/data`` was written by a real run and is never changed; where events get new fields,
-one is added beside them.
+Each in ``tests/data`` is what a version wrote and is never changed; where events get new fields,
+one is added beside them. The first was written by a real run. The second holds what no single run
+has: each kind of event, with the core's answers to it acted out. The third is its second half,
+behind what a journal begins with that was shortened there.
 """
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from scheduler.core.actions import Action, Note, Settle, Start
+from scheduler.core.actions import Action, Hold, Note, Settle, Start
 from scheduler.core.core import Core
-from scheduler.core.events import Event, Offered, Started
+from scheduler.core.events import Event, Offered, Remembered, Started
 from scheduler.machine.journal import replay
 
 DATA = Path(__file__).parent / "data"
@@ -60,9 +63,62 @@ def test_every_line_is_read_and_taken(name: str, tmp_path: Path) -> None:
     assert len(replayed.steps) == len(path.read_text().splitlines()) > 0
     known: set[str] = set()
     for event, actions in replayed.steps:
+        if isinstance(event, Remembered):
+            known |= {attempt for device in event.devices for attempt in device.lives}
         if isinstance(event, Started):
             assert event.attempt in known, f"{event.attempt} was started then, and is not now"
         known |= {action.attempt.id for action in actions if isinstance(action, Start)}
+
+
+SERVICE = ("in service", "out of service")
+IN_THE_SECOND = {
+    "script-1/1.1": ("gpu_fault", "again"),
+    "script-1/0.1": ("gpu_fault", "again"),
+    "script-1/2.1": ("finished", "done"),
+    "script-1/1.2": ("gpu_fault", "failed"),
+    "script-1/0.2": ("gpu_fault", "again"),
+    "script-1/3.1": ("stopped", "again"),
+    "script-1/0.3": ("stopped", "again"),
+    "script-1/0.4": ("configuration", "done"),
+    "script-1/3.5": ("finished", "done"),
+}
+
+
+def test_the_second_version(tmp_path: Path) -> None:
+    """A window lets three run at once. Three faults of two trials, of which one took a third along,
+    and the card is put into service again by its user; a pause that stops and puts back; a set-up
+    that has served another trial; a reboot."""
+    replayed = Replayed(a_copy("journal-2.jsonl", tmp_path))
+    kinds = {type(event) for event, _ in replayed.steps}
+    assert kinds == set(get_args(Event)) - {Remembered}
+    assert replayed.settled() == IN_THE_SECOND
+    numbers = ("0.1", "1.1", "2.1", "1.2", "0.2", "3.1", "0.3", "0.4", "3.2", "4.1", "3.5")
+    begun = replayed.starts()
+    assert begun.pop(3) == "night-2/0.1"
+    assert begun == [f"script-1/{one}" for one in numbers]
+    changes = [action.change for action in replayed.actions if isinstance(action, Note)]
+    told = [(one.trial, one.what) for one in changes]
+    assert told == [
+        *((1, "fault"), (0, "fault"), (1, "fault"), (0, "fault")),
+        *[(None, "service")] * 4,
+        *((0, "stopped"), (3, "stopped")),
+    ]
+    assert [(one.before, one.after) for one in changes[4:8:2]] == [SERVICE, SERVICE[::-1]]
+    held = [action.because for action in replayed.actions if isinstance(action, Hold)]
+    assert any(because.endswith("at most 3 at once, mon-fri 09:00-18:00") for because in held)
+    assert "paused by you" in held
+
+
+def test_the_third_goes_on_where_it_was_shortened(tmp_path: Path) -> None:
+    """As the long one does, with the same actions."""
+    long = Replayed(a_copy("journal-2.jsonl", tmp_path))
+    short = Replayed(a_copy("journal-3.jsonl", tmp_path))
+    (first, said), *rest = short.steps
+    assert isinstance(first, Remembered)
+    assert said == ()
+    assert rest == long.steps[-len(rest) :]
+    assert short.core.view() == long.core.view()
+    assert len(short.core.view().changes) == 10
 
 
 def test_the_first_version(tmp_path: Path) -> None:

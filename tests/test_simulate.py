@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probes.reading import Device, Held, Reading
+from scheduler.core import high_water
 from scheduler.core.actions import Action, Note, Settle, Start
 from scheduler.core.core import Core
-from scheduler.core.events import Event, Exited, Sampled
-from scheduler.core.model import Budget, Evidence, Run, Trial
+from scheduler.core.events import Event, Exited, Ruled, Sampled
+from scheduler.core.model import Budget, Evidence, Rule, Run, Trial
 from scheduler.loop import run
 from scheduler.simulate import Card, Script, SimulatedWorld
 
@@ -126,6 +127,58 @@ def test_strangers_that_come_get_their_memory_and_the_trials_end_when_they_have_
     assert not [at_s for at_s in begun if 50 < at_s < 600]
 
 
+@pytest.mark.parametrize("run_s", [5, 40])
+@pytest.mark.parametrize("lag_s", [0.0, 0.7, 4.0])
+def test_our_own_ends_make_nobody_wait_for_what_strangers_held_lately(monkeypatch, run_s, lag_s):
+    """Memory that is freed late is nobody's for some readings. As many trials an hour as if only
+    what strangers hold now was looked at."""
+    some = [script(5.5, run_s=run_s + n % 7, ramp_s=n % 4) for n in range(60)]
+
+    def took_s() -> float:
+        world, _ = play(*some, cards=(card(lag_s=lag_s, strangers=((0, GIB),)),))
+        assert set(world.ended.values()) == {"done"}
+        return world.now_s
+
+    lately_s = took_s()
+    monkeypatch.setattr(high_water, "HIGH_WATER_S", 0.0)
+    assert lately_s == took_s()
+
+
+@pytest.mark.parametrize(("lately_s", "stops"), [(30.0, False), (0.0, True)])
+def test_nobody_is_stopped_for_strangers_that_only_breathe(monkeypatch, lately_s, stops):
+    """Between 6 and 3.5 GiB every nine seconds. The second case is what it prevents."""
+    monkeypatch.setattr(high_water, "HIGH_WATER_S", lately_s)
+    breaths = tuple((9.0 * n, 6 * GIB if n % 2 == 0 else 7 * GIB // 2) for n in range(400))
+    promise = Run(id="r", promise_bytes=5 * GIB)
+    world, tape = play(
+        *[script(4.9, run_s=60 + n, ramp_s=2) for n in range(10)],
+        cards=(card(strangers=breaths),),
+        runs=(promise,),
+    )
+    assert set(world.ended.values()) == {"done"}
+    assert (tape.changes()["stopped"] > 0) is stops
+
+
+def test_a_window_lets_fewer_run_and_what_it_stopped_ends_all_the_same():
+    """Four at once, one at a time from 100 to 400 s."""
+    few = Rule(source="window", max_attempts=1, stops=True, because="working hours")
+    also = (Ruled(at_s=100.0, rules=(few,)), Ruled(at_s=400.0, rules=()))
+    runs = (Run(id="r", promise_bytes=3 * GIB),)
+    world, tape = play(*[script(2.9, run_s=150)] * 12, runs=runs, also=also)
+    assert set(world.ended.values()) == {"done"}
+    assert (tape.changes(), world.attempts) == ({"stopped": 3}, 15)
+    begun = [said.attempt.started_at_s for said in tape.said if isinstance(said, Start)]
+    assert len([at_s for at_s in begun if 100 <= at_s < 400]) == 2
+
+
+def test_a_run_of_a_larger_priority_goes_first_and_the_other_ends_too():
+    runs = (Run(id="low"), Run(id="high", priority=1))
+    world, tape = play(*[script(5, run_s=50)] * 20, runs=runs)
+    assert set(world.ended.values()) == {"done"}
+    ends = [event.attempt.split("/")[0] for event in tape.events if isinstance(event, Exited)]
+    assert ends == ["high"] * 10 + ["low"] * 10
+
+
 def test_nothing_starts_while_a_card_is_silent():
     dumb = card(silent=((30, 300),))
     world, tape = play(*[script(6, run_s=60)] * 4, cards=(dumb,))
@@ -196,17 +249,37 @@ cards = st.builds(
     strangers=strangers,
     silent=st.lists(st.floats(0, 500).map(lambda at_s: (at_s, at_s + 20)), max_size=2).map(tuple),
     can_tell=st.booleans(),
+    lag_s=st.sampled_from([0.0, 3.0]),
 )
 
 
-@settings(max_examples=30, deadline=None)
+rules = st.builds(
+    Rule,
+    source=st.just("window"),
+    because=st.just("x"),
+    device=st.sampled_from([None, "card0"]),
+    run=st.sampled_from([None, "s"]),
+    max_attempts=st.sampled_from([None, 0, 1, 2]),
+    reserve_bytes=st.none() | sizes,
+    stops=st.booleans(),
+)
+in_force = st.lists(st.tuples(st.floats(0, 600), st.lists(rules, max_size=3)), max_size=5).map(
+    lambda sets: tuple(Ruled(at_s=at_s, rules=tuple(some)) for at_s, some in [*sets, (600.0, [])])
+)
+
+
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(scripts, min_size=1, max_size=8),
     st.lists(cards, min_size=1, max_size=3),
     st.booleans(),
     st.sampled_from([2.0, 10.0]),
+    in_force,
 )
-def test_every_trial_ends_in_one_outcome_and_the_journal_replays(scripts, cards, contain, period_s):
+def test_every_trial_ends_in_one_outcome_and_the_journal_replays(
+    scripts, cards, contain, period_s, in_force
+):
+    """However rules come and go, if they go at last."""
     named = tuple(
         msgspec.structs.replace(
             one,
@@ -217,7 +290,9 @@ def test_every_trial_ends_in_one_outcome_and_the_journal_replays(scripts, cards,
         for number, one in enumerate(cards)
     )
     runs = (Run(id="r", contain=contain), Run(id="s", contain=contain, max_attempts=1))
-    world, tape = play(*scripts, cards=named, runs=runs, period_s=period_s, until_s=1e5)
+    world, tape = play(
+        *scripts, cards=named, runs=runs, also=in_force, period_s=period_s, until_s=1e5
+    )
     assert len(world.ended) == len(scripts), tape.view()
     again = Core()
     lines = [msgspec.json.encode(event) for event in tape.events]

@@ -6,15 +6,16 @@ where in ``policy``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from scheduler.core import concurrency, reasons, watch
+from scheduler.core import rules as in_force
 from scheduler.core.actions import Action, Hold, Start, Stop
 from scheduler.core.ending import oom_kills
-from scheduler.core.life import Lease, Releasing, Starting, Stopping, Told, step
-from scheduler.core.model import Attempt, Change
+from scheduler.core.life import Cause, Lease, Life, Releasing, Starting, Stopping, Told, step
+from scheduler.core.model import Attempt, Change, Rule
 from scheduler.core.policy import (
     OVERTAKEN,
     Admission,
@@ -25,13 +26,38 @@ from scheduler.core.policy import (
     next_start,
     place,
 )
-from scheduler.core.state import DeviceState, State
-from scheduler.core.watch import Strain, Victim
+from scheduler.core.records import DeviceState
+from scheduler.core.state import State
+from scheduler.core.watch import Strain
 
 #: Nothing starts on a device for so long after strangers were made room there. The story this
 #: prevents: 1. a game loads its first 4 GiB and an attempt goes, 2. in the lull before its next
 #: level another trial starts into the rest, 3. the level takes 3 GiB more, and that one goes too.
 REST_S = 30.0
+
+
+def obey(state: State) -> list[Action]:
+    """Stop all attempts that are beyond what the rules that stop any let run."""
+    actions: list[Action] = []
+    for rule in state.rules:
+        if rule.stops and rule.run is not None and rule.max_attempts is not None:
+            own = (life for life in state.lives() if life.lease.attempt.trial.run == rule.run)
+            actions += _stop_beyond(state, own, rule)
+    for device in state.devices.values():
+        strictest = in_force.strictest(in_force.of_device(state.rules, device.key), stops=True)
+        if strictest is not None:
+            actions += _stop_beyond(state, device.lives.values(), strictest)
+    return actions
+
+
+def _stop_beyond(state: State, lives: Iterable[Life], rule: Rule) -> list[Action]:
+    """Those that lose least first; not looked at twice, as nothing here is measured."""
+    leases = [life.lease for life in lives if not isinstance(life, Stopping | Releasing)]
+    leases.sort(key=watch.loses_least, reverse=True)
+    beyond = max(0, len(leases) - max(0, rule.max_attempts or 0))
+    return [
+        action for lease in leases[:beyond] for action in _stop(state, lease, "asked", rule.because)
+    ]
 
 
 def relieve(state: State) -> list[Action]:
@@ -44,22 +70,33 @@ def relieve(state: State) -> list[Action]:
         if any(isinstance(life, Stopping | Releasing) for life in device.lives.values()):
             continue
         if device.lives and device.strain.is_confirmed(state.now_s):
-            leases = [life.lease for life in device.lives.values()]
-            victim = watch.victim(device.strain, leases, device.account())
-            if victim is not None:
-                actions += _stop(state, device, victim)
+            actions += _relieve(state, device)
     return actions
 
 
-def _stop(state: State, device: DeviceState, victim: Victim) -> list[Action]:
-    attempt = victim.lease.attempt
-    reserve = state.watch_reserve_bytes(device)
-    because = reasons.stopped(victim, device.strain.is_over(state.now_s), device.account(), reserve)
-    after = step(device.lives[attempt.id], Told(cause=victim.cause, because=because))
+def _relieve(state: State, device: DeviceState) -> list[Action]:
+    account, is_over = device.account(), device.strain.is_over(state.now_s)
+    usual, reserve = state.watch_reserve_bytes(device), state.ruled_reserve_bytes(device)
+    by_rule = reserve > usual and watch.is_by_rule(
+        account, is_over=is_over, usual_reserve_bytes=usual
+    )
+    leases = [life.lease for life in device.lives.values()]
+    victim = watch.victim(device.strain, leases, account, by_rule=by_rule)
+    if victim is None:
+        return []
+    rules = in_force.of_device(state.rules, device.key)
+    rule = in_force.keeping(rules, stops=True) if by_rule else None
+    because = reasons.stopped(victim, is_over, account, reserve if by_rule else usual, rule)
+    return _stop(state, victim.lease, victim.cause, because)
+
+
+def _stop(state: State, lease: Lease, cause: Cause, because: str) -> list[Action]:
+    attempt, device = lease.attempt, state.devices[lease.attempt.device]
+    after = step(device.lives[attempt.id], Told(cause=cause, because=because))
     assert after is not None
     state.keep(after)
     device.strain = Strain()
-    if victim.cause != "overrun":
+    if cause in ("strangers", "unclear"):
         device.rest(state.now_s + REST_S, None)
     change = Change(
         at_s=state.now_s,
@@ -67,7 +104,7 @@ def _stop(state: State, device: DeviceState, victim: Victim) -> list[Action]:
         run=attempt.trial.run,
         trial=attempt.trial.number,
         device=device.key,
-        before=f"held {reasons.size(victim.lease.held_bytes)}",
+        before=f"held {reasons.size(lease.held_bytes)}",
         after="waits to start again",
         because=because,
     )
@@ -111,12 +148,16 @@ def _start(state: State, found: Admission) -> Start:
 
 
 def _count_overtaken(state: State, found: Admission) -> None:
-    """Another trial went to a device that the first of each queue could have run on, and waits."""
+    """Another trial went to a device that the first of each queue could have run on, and waits.
+
+    That those of a larger priority go first is what priorities are for.
+    """
     room = found.place.room
     for queue in state.queues():
         first = queue.waiting[0]
-        limited = queue.run.max_attempts is not None and queue.active >= queue.run.max_attempts
-        if limited or not could_run(first.trial, queue.run, room, queue.most_bytes):
+        if found.run.priority > queue.run.priority or queue.limited() is not None:
+            continue
+        if not could_run(first.trial, queue.run, room, queue.most_bytes):
             continue
         overtaken = first.overtaken + 1
         waiting = msgspec.structs.replace(first, overtaken=overtaken)

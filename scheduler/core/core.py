@@ -6,7 +6,9 @@ taken in, devices that are over are relieved, what fits is started.
 
 from __future__ import annotations
 
-from scheduler.core import admission, ending, sampling, view
+import msgspec
+
+from scheduler.core import admission, ending, memory, sampling, view
 from scheduler.core.actions import Action, Stop
 from scheduler.core.events import (
     Event,
@@ -15,7 +17,12 @@ from scheduler.core.events import (
     Joined,
     Left,
     Offered,
+    Prioritised,
+    Remembered,
+    Ruled,
     Sampled,
+    Saved,
+    Served,
     Started,
     Vanished,
     Withdrawn,
@@ -24,8 +31,12 @@ from scheduler.core.events import Running as Reported
 from scheduler.core.invariants import check
 from scheduler.core.life import Lease, Releasing, Running, Starting, Stopping, is_active
 from scheduler.core.policy import key_of
-from scheduler.core.state import DeviceState, RunState, State, lost_device
+from scheduler.core.records import DeviceState
+from scheduler.core.state import State, lost_device
 from scheduler.core.watch import Strain
+
+#: Events of several threads are this little out of order at most. More, and the clock was set back.
+OUT_OF_ORDER_S = 5.0
 
 
 class Core:
@@ -39,11 +50,19 @@ class Core:
 
         What a host says too late, twice, or about attempts that nobody knows has no effect.
         """
+        if event.at_s < self._state.now_s - OUT_OF_ORDER_S:
+            self._state = memory.recall(memory.earlier(self._state, event.at_s))
         self._state.now_s = event.at_s
         actions = self._take(event)
+        if self._state.rules:
+            actions += admission.obey(self._state)
         if isinstance(event, Sampled):
             actions += admission.relieve(self._state)
         return (*actions, *admission.admit(self._state))
+
+    def remember(self) -> Remembered:
+        """All that is known, as an event: a core that takes it goes on as this one."""
+        return memory.remember(self._state)
 
     def view(self) -> view.View:
         """What is so now, for people: a frozen value that any thread may read."""
@@ -73,7 +92,35 @@ class Core:
                 self._left(event)
             case Found():
                 self._found(event)
+            case _:
+                return self._take_order(event)
         return []
+
+    def _take_order(self, event: Ruled | Prioritised | Served | Saved | Remembered) -> list[Action]:
+        """What people want, and what is told beside the course of an attempt."""
+        state = self._state
+        match event:
+            case Ruled(rules=rules) if rules != state.rules:
+                state.rule(rules)
+            case Prioritised(run=name) if name in state.runs:
+                run = state.runs[name]
+                run.run = msgspec.structs.replace(run.run, priority=event.priority)
+            case Served(device=key) if key in state.devices:
+                return [*ending.served(state, state.devices[key])]
+            case Saved():
+                self._saved(event)
+            case Remembered():
+                self._state = memory.recall(event)
+        return []
+
+    def _saved(self, event: Saved) -> None:
+        """A host's clock may be wrong; nothing is written in the future."""
+        life = self._state.find(event.attempt)
+        if life is not None and is_active(life):
+            before_s = life.lease.saved_at_s or 0.0
+            saved_at_s = max(before_s, min(event.saved_at_s, event.at_s))
+            lease = msgspec.structs.replace(life.lease, saved_at_s=saved_at_s)
+            self._state.keep(msgspec.structs.replace(life, lease=lease))
 
     def _found(self, event: Found) -> None:
         """A new life of the supervisor: hosts have to join anew, and say again what waits.
@@ -81,9 +128,11 @@ class Core:
         A device that was out of service is back: its user has seen to it, or so we take it.
 
         Readings of the last life are not believed. Attempts on a device that is no longer there
-        stay until they are told to be gone; nothing new starts on it.
+        stay until they are told to be gone; nothing new starts on it. Rules are said anew.
         """
         state = self._state
+        state.rule(())
+        self._forget_last_boot(event)
         for known in state.devices.values():
             known.found = False
         for budget in event.budgets:
@@ -93,10 +142,21 @@ class Core:
             device.faults, device.outage = (), None
         for device in state.devices.values():
             device.reading, device.strain = None, Strain()
+            device.forget_strangers()
             state.touch(device.key)
         for run in state.runs.values():
             run.joined = False
             state.clear_queue(run.run.id)
+
+    def _forget_last_boot(self, event: Found) -> None:
+        """No process has outlived the machine's start, and no memory waits to be given back."""
+        state, former = self._state, self._state.boot_id
+        state.boot_id = event.boot_id or former
+        if "" in (former, event.boot_id) or former == event.boot_id:
+            return
+        for life in tuple(state.lives()):
+            ended = life if isinstance(life, Releasing) else state.end(life, event.at_s)
+            state.release(ended)
 
     def _joined(self, event: Joined) -> list[Action]:
         """What the host runs counts from here on; what it does not run any more is over.
@@ -104,7 +164,7 @@ class Core:
         It offers anew what waits, since we may have missed what became of it.
         """
         state, name = self._state, event.run.id
-        run = state.runs.setdefault(name, RunState(run=event.run, order=len(state.runs)))
+        run = state.runs.get(name) or state.add(event.run)
         run.run, run.joined, run.halted = event.run, True, None
         state.clear_queue(name)
         for device in state.devices:
@@ -133,6 +193,7 @@ class Core:
             return []
         if attempt.device not in state.devices:
             state.devices[attempt.device] = lost_device(attempt)
+        state.devices[attempt.device].forget_strangers()  # what it holds was theirs so far
         lease = Lease(attempt=attempt, oom_kills=ending.oom_kills(state))
         process = reported.process
         state.keep(Running(lease=lease, process=process) if process else Starting(lease=lease))

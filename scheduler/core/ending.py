@@ -15,8 +15,9 @@ from scheduler.core.faults import Fault, Outage
 from scheduler.core.life import Releasing, is_active
 from scheduler.core.model import Change, Evidence, Verdict
 from scheduler.core.reasons import at_once
+from scheduler.core.records import DeviceState
 from scheduler.core.retry import Ending, Sequel, changes, follow
-from scheduler.core.state import DeviceState, State
+from scheduler.core.state import State
 from scheduler.core.verdict import Circumstances, crashed, judge
 from scheduler.core.watch import have_grown
 
@@ -89,7 +90,7 @@ def settle(state: State, life: Releasing, evidence: Evidence) -> list[Action]:
         attempt=lease.attempt, verdict=verdict, settlement=sequel.settlement, again=sequel.again
     )
     state.keep(msgspec.structs.replace(life, settle=told, evidence=None))
-    if life.stopped is not None:
+    if life.stopped is not None and sequel.again is not None:
         state.runs[lease.attempt.trial.run].made_way.add(lease.attempt.trial.number)
     notes = [state.note(change) for change in changes(ending, sequel, at_s=state.now_s)]
     if verdict.kind == "gpu_fault" and not taken_along and device.budget.device.kind != "host":
@@ -169,24 +170,43 @@ def _take_fault(state: State, device: DeviceState, fault: Fault) -> list[Note]:
     device.outage, device.drained_for = Outage(since_s=state.now_s, because=because), None
     for key in state.devices:
         state.touch(key)
-    return [
-        state.note(_out_of_service(state, device, run.run.id, because))
-        for run in state.runs.values()
-        if run.joined and device.budget.is_for(run.run)
+    return _tell_of_service(state, device, ("in service", "out of service"), because)
+
+
+def served(state: State, device: DeviceState) -> list[Note]:
+    """The device is used again at once, as if it had had no fault."""
+    outage, device.outage, device.faults = device.outage, None, ()
+    device.rests_until_s, device.rests_because = 0.0, None
+    for key in state.devices:
+        state.touch(key)
+    if outage is None:
+        return []
+    return _tell_of_service(state, device, ("out of service", "in service"), reasons.SERVED)
+
+
+def _tell_of_service(
+    state: State, device: DeviceState, before_after: tuple[str, str], because: str
+) -> list[Note]:
+    """To each run that may use the device; where there is none, to nobody by name."""
+    concerned = [
+        run.run.id for run in state.runs.values() if run.joined and device.budget.is_for(run.run)
     ]
-
-
-def _out_of_service(state: State, device: DeviceState, run: str, because: str) -> Change:
-    return Change(
-        at_s=state.now_s,
-        what="service",
-        run=run,
-        trial=None,
-        device=device.key,
-        before="in service",
-        after="out of service",
-        because=because,
-    )
+    before, after = before_after
+    return [
+        state.note(
+            Change(
+                at_s=state.now_s,
+                what="service",
+                run=run,
+                trial=None,
+                device=device.key,
+                before=before,
+                after=after,
+                because=because,
+            )
+        )
+        for run in concerned or (None,)
+    ]
 
 
 def _circumstances(state: State, life: Releasing, device: DeviceState) -> Circumstances:

@@ -9,14 +9,20 @@ from __future__ import annotations
 import msgspec
 
 from probes.reading import Reading
+from scheduler.core.memory import Remembered as Remembered
 from scheduler.core.model import Attempt, Budget, Evidence, Process, Run, Trial
+from scheduler.core.model import Rule as Rule
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The supervisor has started and these are its devices."""
+    """The supervisor has started and these are its devices.
+
+    ``boot_id`` is the kernel's name for this boot, "" where it is not known.
+    """
 
     at_s: float
     budgets: tuple[Budget, ...]
+    boot_id: str = ""
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,4 +90,53 @@ class Sampled(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     readings: tuple[Reading, ...]
 
 
-Event = Found | Joined | Left | Offered | Withdrawn | Started | Exited | Vanished | Sampled
+class Ruled(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The complete set of rules in force from here on.
+
+    A new life of the supervisor begins without any. It is to say them after ``Found`` and before
+    the first ``Sampled``: until there is a reading nothing starts, so none is broken meanwhile.
+    """
+
+    at_s: float
+    rules: tuple[Rule, ...]
+
+
+class Prioritised(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A run has another priority, until its host joins with one."""
+
+    at_s: float
+    run: str
+    priority: int
+
+
+class Served(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A device is to be used again, whatever faults it had: its user has seen to it."""
+
+    at_s: float
+    device: str
+
+
+class Saved(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """An attempt wrote a checkpoint, by which a later one of its trial can go on."""
+
+    at_s: float
+    attempt: str
+    saved_at_s: float
+
+
+Event = (
+    Found
+    | Joined
+    | Left
+    | Offered
+    | Withdrawn
+    | Started
+    | Exited
+    | Vanished
+    | Sampled
+    | Ruled
+    | Prioritised
+    | Served
+    | Saved
+    | Remembered
+)

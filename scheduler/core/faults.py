@@ -34,7 +34,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outage(msgspec.Struct, frozen=True, kw_only=True):
-    """A device is out of service, until the supervisor's next life."""
+    """A device is out of service, until it is asked for again or the supervisor's next life."""
 
     since_s: float
     because: str

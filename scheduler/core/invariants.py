@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
-from scheduler.core.life import Releasing, is_active
+from scheduler.core.high_water import HIGH_WATER_S
+from scheduler.core.life import Life, Releasing, Stopping, is_active
+from scheduler.core.model import Rule
 from scheduler.core.policy import key_of
+from scheduler.core.rules import forbidding, of_run
 from scheduler.core.state import State
 
 
@@ -14,6 +18,7 @@ def check(state: State) -> None:
     _check_places(state)
     _check_devices(state)
     _check_rooms(state)
+    _check_rules(state)
 
 
 def _check_places(state: State) -> None:
@@ -51,6 +56,9 @@ def _check_devices(state: State) -> None:
             if isinstance(life, Releasing):
                 assert not (life.evidence and life.settle), f"{id} is settled and waits to be"
         assert device.outage is None or device.drained_for is None, f"{device.key} is kept in vain"
+        marks = device.marks
+        assert len(marks) <= HIGH_WATER_S + 1, f"{device.key}: {len(marks)} marks"
+        assert all(a.strangers_bytes > b.strangers_bytes for a, b in pairwise(marks)), "no marks"
         assert all(fault.attempt.device == device.key for fault in device.faults), "another's fault"
         alone = [life for life in device.active() if life.lease.attempt.alone]
         others = [life for life in device.active() if not life.lease.attempt.alone]
@@ -60,6 +68,26 @@ def _check_devices(state: State) -> None:
         assert drained is None or any(
             key_of(one.trial) == key_of(drained) for one in state.runs[drained.run].waiting
         ), f"{device.key} is kept for a trial that does not wait"
+
+
+def _check_rules(state: State) -> None:
+    """What stops attempts has stopped them; nothing is kept for who may not start at all."""
+    for rule in state.rules:
+        for lives in _ruled(state, rule) if rule.stops and rule.max_attempts is not None else ():
+            ids = [life.lease.attempt.id for life in lives if not isinstance(life, Stopping)]
+            assert len(ids) <= max(0, rule.max_attempts or 0), f"{rule} lets {ids} run"
+    for device in state.devices.values():
+        drained = device.drained_for
+        held = drained and forbidding(of_run(state.rules, drained.run), 0)
+        assert held is None, f"{device.key} is kept for a run that is paused: {held}"
+
+
+def _ruled(state: State, rule: Rule) -> list[list[Life]]:
+    """The attempts that it counts, those together that it counts together."""
+    if rule.run is not None:
+        active = (life for life in state.lives() if is_active(life))
+        return [[life for life in active if life.lease.attempt.trial.run == rule.run]]
+    return [one.active() for one in state.devices.values() if rule.device in (None, one.key)]
 
 
 def _check_rooms(state: State) -> None:

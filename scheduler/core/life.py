@@ -2,6 +2,7 @@
 
 A trial that waits is a ``Waiting`` in the policy's queue; from its Start on it is here, until its
 memory is back. What is not in the table is a bug of ours. What hosts say late or twice is in it.
+The states are written into journals (``memory``): a field, once written, keeps its meaning.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from scheduler.core.actions import Settle
 from scheduler.core.model import Attempt, Evidence, Process, Verdict
 
 #: Why we stopped an attempt. "overrun": it broke its promise. "strangers": others need the memory.
-#: "unclear": the device was full, and cannot tell processes apart.
-Cause = Literal["overrun", "strangers", "unclear"]
+#: "unclear": the device was full, and cannot tell processes apart. "asked": by a rule.
+Cause = Literal["overrun", "strangers", "unclear", "asked"]
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,21 +27,22 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     peak_bytes: int | None = None
     strangers_bytes: int | None = None  #: on its device, when it started
     oom_kills: int | None = None  #: counted by the kernel, when it started
+    saved_at_s: float | None = None  #: when it last wrote a checkpoint; None: not that we know
 
 
-class Starting(msgspec.Struct, frozen=True, kw_only=True):
+class Starting(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Its host was told, and has not yet said that the process is there."""
 
     lease: Lease
     process: None = None
 
 
-class Running(msgspec.Struct, frozen=True, kw_only=True):
+class Running(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     lease: Lease
     process: Process
 
 
-class Stopping(msgspec.Struct, frozen=True, kw_only=True):
+class Stopping(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Its host was told to end it. Kept apart from Running, or each poll would stop it anew."""
 
     lease: Lease
@@ -49,7 +51,7 @@ class Stopping(msgspec.Struct, frozen=True, kw_only=True):
     because: str
 
 
-class Releasing(msgspec.Struct, frozen=True, kw_only=True):
+class Releasing(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Its process is gone; the promise counts until the device shows that its memory is back.
 
     ``settle`` is what its host was told, to be told again if it asks again. None: nothing yet,

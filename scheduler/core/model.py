@@ -36,6 +36,23 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     reserve_bytes: int | None = None
     max_attempts: int | None = None
     contain: bool = True  #: attempts are capped at their promise
+    priority: int = 0  #: what waits of a larger one is asked first
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody wants of a device or a run for now. None: it says nothing of that.
+
+    With a *run*, ``max_attempts`` counts that run's attempts on all devices, and the rest is not
+    looked at. Without, it holds for *device*, or for each device by itself where that is None.
+    """
+
+    source: Literal["you", "window", "program"]
+    device: str | None = None
+    run: str | None = None
+    max_attempts: int | None = None  #: 0: nothing new starts
+    reserve_bytes: int | None = None  #: at least so much is kept free
+    stops: bool = False  #: what is beyond it is stopped and put back; else it may finish
+    because: str
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):

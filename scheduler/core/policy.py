@@ -11,8 +11,10 @@ from typing import Literal
 
 import msgspec
 
+from scheduler.core import rules as in_force
 from scheduler.core.ledger import Account
-from scheduler.core.model import Budget, Run, Trial
+from scheduler.core.model import Budget, Rule, Run, Trial
+from scheduler.core.rules import Rules
 
 #: Trials behind the head of a queue that are looked at for one that fits. Bounds the work of an
 #: event; hosts offer a few at a time.
@@ -34,6 +36,7 @@ Why = Literal[
     "drained",  #: kept for a trial that was overtaken too often
     "limit",  #: as many run there as may
     "resting",  #: attempts were stopped there just now, or it had a GPU fault
+    "ruled",  #: a rule is in force by which it may not
     "silent",  #: the device does not say what is used
     "too_big",  #: more than the device can ever give
     "out_of_service",  #: it had too many GPU faults
@@ -47,9 +50,10 @@ _HOPE: dict[Why, int] = {
     "drained": 3,
     "limit": 4,
     "resting": 5,
-    "silent": 6,
-    "too_big": 7,
-    "out_of_service": 8,
+    "ruled": 6,
+    "silent": 7,
+    "too_big": 8,
+    "out_of_service": 9,
 }
 
 Key = tuple[str, int]  #: a trial: its run and its number
@@ -75,13 +79,23 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True):
     active: int  #: attempts of it that run now
     most_bytes: int | None  #: the most that one of them could lately be given; None: not known
     waiting: Sequence[Waiting]
+    rules: Rules = ()  #: for this run
+
+    def limited(self) -> Refusal | None:
+        """Why none of it may start on any device; None: nothing speaks against it."""
+        rule = in_force.forbidding(self.rules, self.active)
+        if rule is not None:
+            return Refusal(why="ruled", run=self.run, rule=rule)
+        if self.run.max_attempts is not None and self.active >= self.run.max_attempts:
+            return Refusal(why="own_limit", run=self.run)
+        return None
 
 
 class Room(msgspec.Struct, frozen=True, kw_only=True):
     """A device as admission sees it."""
 
     budget: Budget
-    account: Account
+    account: Account  #: with strangers at the most that they held lately
     problem: str | None  #: why the account is unknown
     attempts: int  #: of ours, that run now
     empty: bool  #: none of ours runs there or has memory to give back
@@ -91,20 +105,30 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
     rests_because: str | None = None  #: None: it was short of memory
     out_because: str | None = None  #: why it is out of service
     drained_for: Key | None = None
+    strangers_now_bytes: int | None = None  #: as opposed to lately
+    rules: Rules = ()  #: for this device
 
     @property
     def key(self) -> str:
         return self.budget.device.key
 
-    def reserve_bytes(self, run: Run) -> int:
+    def usual_reserve_bytes(self, run: Run) -> int:
+        """What is kept free where no rule wants more."""
         return self.budget.reserve_bytes if run.reserve_bytes is None else run.reserve_bytes
+
+    def reserve_bytes(self, run: Run) -> int:
+        return max(self.usual_reserve_bytes(run), in_force.kept_bytes(self.rules))
 
     def ceiling_bytes(self, run: Run) -> int | None:
         """The most that *run* could ever be given here; None: the total is not known."""
         total = self.account.total_bytes
         if total is None:
             total = self.budget.device.total_bytes
-        return None if total is None else total - self.reserve_bytes(run)
+        return None if total is None else total - self.usual_reserve_bytes(run)
+
+    def forbidding(self) -> Rule | None:
+        """The rule by which no more may start here than do run; None: none."""
+        return in_force.forbidding(self.rules, self.attempts)
 
     def limit(self, run: Run | None = None) -> int | None:
         """Attempts at once: the device's default, which a run with a number of its own overrules,
@@ -113,6 +137,12 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
         if run is not None and run.max_attempts is not None:
             default = None
         return min((n for n in (default, self.at_most) if n is not None), default=None)
+
+    def most_at_once(self) -> int | None:
+        """The same, with the rules."""
+        rule = in_force.strictest(self.rules)
+        limits = (self.limit(), None if rule is None else rule.max_attempts)
+        return min((n for n in limits if n is not None), default=None)
 
     def promise_bytes(self, trial: Trial, run: Run) -> int:
         """The promise for *trial*: what it was seen to need, its run's, or the device's."""
@@ -137,6 +167,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     run: Run
     room: Room | None = None
     need_bytes: int | None = None
+    rule: Rule | None = None  #: of "ruled"; with ``need_bytes`` it is short of memory by it
 
 
 class Admission(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,9 +194,9 @@ def next_start(queues: Sequence[Queue], rooms: Sequence[Room]) -> Admission | No
 
 def place(trial: Trial, queue: Queue, rooms: Sequence[Room]) -> Place | Refusal:
     """The allowed device with the most headroom of those that can take *trial*."""
-    run = queue.run
-    if run.max_attempts is not None and queue.active >= run.max_attempts:
-        return Refusal(why="own_limit", run=run)
+    run, limited = queue.run, queue.limited()
+    if limited is not None:
+        return limited
     best: Place | None = None
     refusal = Refusal(why="no_device", run=run)
     for room in allowed(run, rooms):
@@ -186,7 +217,7 @@ def could_run(trial: Trial, run: Run, room: Room, most_bytes: int | None) -> boo
     """Whether the device would take *trial* if nothing of ours were on it."""
     if not room.budget.is_for(run) or room.out_because is not None:
         return False
-    if room.account.open_bytes is None:
+    if room.account.open_bytes is None or in_force.forbidding(room.rules, 0) is not None:
         return False
     left = room.account.open_bytes - room.reserve_bytes(run)
     if _goes_alone(trial, most_bytes):
@@ -211,12 +242,17 @@ def _is_open(room: Room) -> bool:
     limit = room.at_most
     if room.alone or room.rests or room.out_because or room.account.left_bytes is None:
         return False
-    return room.account.left_bytes > 0 and (limit is None or room.attempts < limit)
+    if room.account.left_bytes <= 0 or (limit is not None and room.attempts >= limit):
+        return False
+    return room.forbidding() is None
 
 
 def _fit(trial: Trial, run: Run, room: Room, most: int | None) -> Place | Refusal:
     if room.out_because is not None:
         return Refusal(why="out_of_service", run=run, room=room)
+    rule = room.forbidding()
+    if rule is not None:
+        return Refusal(why="ruled", run=run, room=room, rule=rule)
     headroom = room.account.headroom_bytes(room.reserve_bytes(run))
     if headroom is None:
         return Refusal(why="silent", run=run, room=room)
@@ -239,7 +275,7 @@ def _fit_in(trial: Trial, run: Run, room: Room, headroom: int) -> Place | Refusa
     if ceiling is not None and promise > ceiling:
         return Refusal(why="too_big", run=run, room=room, need_bytes=promise)
     if promise > headroom:
-        return Refusal(why="memory", run=run, room=room, need_bytes=promise)
+        return _short_of(promise, run, room)
     return Place(room=room, headroom_bytes=headroom, promise_bytes=promise, alone=False)
 
 
@@ -251,8 +287,17 @@ def _fit_alone(
         return Refusal(why="neighbours", run=run, room=room)
     need = _least(trial, most)
     if headroom < need:
-        return Refusal(why="memory", run=run, room=room, need_bytes=need)
+        return _short_of(need, run, room)
     return Place(room=room, headroom_bytes=headroom, promise_bytes=headroom, alone=True)
+
+
+def _short_of(need: int, run: Run, room: Room) -> Refusal:
+    """For want of memory; or by the rule without which there would be enough."""
+    usual = room.account.headroom_bytes(room.usual_reserve_bytes(run))
+    if usual is not None and need <= usual:
+        rule = in_force.keeping(room.rules)
+        return Refusal(why="ruled", run=run, room=room, need_bytes=need, rule=rule)
+    return Refusal(why="memory", run=run, room=room, need_bytes=need)
 
 
 def _least(trial: Trial, most: int | None) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from scheduler.core.faults import INCIDENTS, Fault
 from scheduler.core.ledger import Account
-from scheduler.core.model import Trial
+from scheduler.core.model import Rule, Trial
 from scheduler.core.policy import Place, Refusal, Room
 from scheduler.core.watch import SHORT_S, Victim
 
 GIB = 1 << 30
 MIB = 1 << 20
+SERVED = "it is to be used again"
 
 
 def size(size_bytes: int | None) -> str:
@@ -37,6 +38,8 @@ def held(refusal: Refusal, trial: Trial) -> str:
     run, room = refusal.run, refusal.room
     if refusal.why == "own_limit":
         return f"waits for its run's other trials: at most {run.max_attempts} at once"
+    if refusal.why == "ruled" and refusal.rule is not None:
+        return _ruled(refusal, refusal.rule)
     if room is None:
         return f"no device {run.device} here" if run.device else "no device here"
     match refusal.why:
@@ -68,13 +71,29 @@ def held(refusal: Refusal, trial: Trial) -> str:
             return f"{room.key} does not say how much memory is used ({_problem(room)})"
 
 
+def _ruled(refusal: Refusal, rule: Rule) -> str:
+    room, most = refusal.room, f"at most {rule.max_attempts} at once"
+    if room is None and not rule.max_attempts:
+        return rule.because
+    if room is None:
+        return f"waits for its run's other trials: {most}, {rule.because}"
+    if refusal.need_bytes is not None:
+        needs, kept = size(refusal.need_bytes), size(rule.reserve_bytes)
+        return f"wants {needs}, and {kept} are kept free on {room.key}: {rule.because}"
+    if not rule.max_attempts:
+        return f"nothing new starts on {room.key}: {rule.because}"
+    return f"waits for a place on {room.key}: {room.attempts} run, {most}, {rule.because}"
+
+
 def _short_of(refusal: Refusal, room: Room) -> str:
     account, reserve = room.account, room.reserve_bytes(refusal.run)
     left = max(0, account.headroom_bytes(reserve) or 0)
-    used = account.strangers_bytes
+    strangers = size(account.strangers_bytes)
+    if room.strangers_now_bytes not in (None, account.strangers_bytes):
+        strangers = f"{size(room.strangers_now_bytes)}, lately {strangers}"
     return (
         f"waits for memory: wants {size(refusal.need_bytes)}, {room.key} has {size(left)} left"
-        f" of {size(account.total_bytes)} (reserve {size(reserve)}, strangers {size(used)},"
+        f" of {size(account.total_bytes)} (reserve {size(reserve)}, strangers {strangers},"
         f" promised {size(account.promised_bytes)})"
     )
 
@@ -110,8 +129,11 @@ def out_of_service(last: Fault) -> str:
     return f"{INCIDENTS} GPU faults within an hour; last: {last.because}"
 
 
-def stopped(victim: Victim, is_over: bool, account: Account, reserve_bytes: int) -> str:
-    """Why an attempt has to go. *is_over*: too much is used, as opposed to promised."""
+def stopped(
+    victim: Victim, is_over: bool, account: Account, reserve_bytes: int, rule: Rule | None = None
+) -> str:
+    """Why an attempt has to go. *is_over*: too much is used, as opposed to promised. *rule*: that
+    keeps so much free."""
     lease, reserve = victim.lease, size(reserve_bytes)
     key = lease.attempt.device
     if is_over:
@@ -119,11 +141,11 @@ def stopped(victim: Victim, is_over: bool, account: Account, reserve_bytes: int)
         tight = f"{key} holds {used} of {total}, of which {reserve} are to be kept free"
     else:
         tight = f"{key} has promised more than it has since others grew, for {SHORT_S:.0f} s"
+    if rule is not None:
+        return f"{tight}: {rule.because}"
     if victim.cause == "overrun":
         promise = size(lease.attempt.promise_bytes)
         return f"{tight}; it holds {size(lease.held_bytes)} of {promise} promised"
     if victim.cause == "strangers":
-        return (
-            f"{tight}; strangers hold {size(account.strangers_bytes)}, it is the youngest of ours"
-        )
-    return f"{tight}; it is the youngest of ours"
+        return f"{tight}; strangers hold {size(account.strangers_bytes)}, of ours it loses least"
+    return f"{tight}; of ours it loses least"

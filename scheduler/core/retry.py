@@ -128,7 +128,7 @@ def _is_misconfigured(ending: Ending) -> bool:
 
 
 def _made_way(ending: Ending) -> bool:
-    return ending.verdict.kind == "stopped" and ending.stopped in ("strangers", None)
+    return ending.verdict.kind == "stopped" and ending.stopped in ("strangers", "asked", None)
 
 
 def _is_unexplained(ending: Ending) -> bool:

@@ -12,9 +12,11 @@ from scheduler.core import reasons, watch
 from scheduler.core.actions import Action
 from scheduler.core.ending import has_waited, settle
 from scheduler.core.events import Sampled
+from scheduler.core.high_water import doubtful_bytes, fading, marked, sure_bytes
 from scheduler.core.ledger import held_bytes, is_given_back
 from scheduler.core.life import Freed, Lease, Releasing, Starting, step
-from scheduler.core.state import DeviceState, Free, State
+from scheduler.core.records import DeviceState, Free
+from scheduler.core.state import State
 
 HISTORY_S = 10.0  #: of free memory, kept for judging an end by what went before it
 #: Nothing starts on a machine where processes wait for memory for this share of the time. The story
@@ -25,6 +27,9 @@ PRESSED_S = 3.0  #: longer than one reading takes to come, so that it holds as l
 #: A device on which strangers have settled for good must in time count as that small: until it
 #: does, what ran out of memory there alone waits for them to leave.
 HALF_LIFE_S = 3600.0
+#: What was so that long ago, unseen since, was not so for that long: the machine was suspended, or
+#: its clock set.
+UNSEEN_S = 20.0
 
 
 def sampled(state: State, event: Sampled) -> list[Action]:
@@ -36,7 +41,8 @@ def sampled(state: State, event: Sampled) -> list[Action]:
     actions: list[Action] = []
     for device in state.devices.values():
         actions += _settle_kills(state, device, event.at_s)
-        _release(state, device, event.at_s)
+        gone = _release(state, device, event.at_s)
+        _mark(state, device, gone, event.at_s)
         _remember(state, device, event.at_s)
     return actions
 
@@ -74,7 +80,9 @@ def _settle_kills(state: State, device: DeviceState, at_s: float) -> list[Action
     return actions
 
 
-def _release(state: State, device: DeviceState, at_s: float) -> None:
+def _release(state: State, device: DeviceState, at_s: float) -> list[Releasing]:
+    """Let those go whose memory is back."""
+    gone: list[Releasing] = []
     for life in tuple(device.lives.values()):
         if not isinstance(life, Releasing) or life.evidence is not None:
             continue
@@ -82,6 +90,8 @@ def _release(state: State, device: DeviceState, at_s: float) -> None:
         if waited_s > 0 and _is_back(life, device.reading, waited_s):
             assert step(life, Freed()) is None
             state.release(life)
+            gone.append(life)
+    return gone
 
 
 def _is_back(life: Releasing, reading: Reading | None, waited_s: float) -> bool:
@@ -96,20 +106,36 @@ def _is_back(life: Releasing, reading: Reading | None, waited_s: float) -> bool:
 
 def _remember(state: State, device: DeviceState, at_s: float) -> None:
     """What is usual here, and how long it has been tight."""
-    account = state.room(device).account
+    account = device.account()
     if not device.lives and account.used_bytes is not None:
         device.baseline_bytes = account.used_bytes
-    is_open = account.open_bytes
+    if at_s - device.sampled_at_s > UNSEEN_S:
+        device.strain = watch.Strain()
+    is_open = state.room(device).account.open_bytes
     if is_open is not None:
         usual = is_open if device.usual_open_bytes is None else device.usual_open_bytes
-        fading = 0.5 ** (max(0.0, at_s - device.sampled_at_s) / HALF_LIFE_S)
-        device.usual_open_bytes = is_open + int(max(0, usual - is_open) * fading)
+        share = 0.5 ** (max(0.0, at_s - device.sampled_at_s) / HALF_LIFE_S)
+        device.usual_open_bytes = is_open + int(max(0, usual - is_open) * share)
     device.sampled_at_s = at_s
     active = [life for life in device.active() if not isinstance(life, Starting)]
     device.strain = watch.look(
         device.strain,
         account,
-        reserve_bytes=state.watch_reserve_bytes(device),
+        reserve_bytes=state.ruled_reserve_bytes(device),
         alone=any(life.lease.attempt.alone for life in active),
         now_s=at_s,
     )
+
+
+def _mark(state: State, device: DeviceState, gone: list[Releasing], at_s: float) -> None:
+    """What strangers hold now, as far as it is theirs beyond doubt. *gone*: since this reading."""
+    strangers, sure = device.account().strangers_bytes, None
+    if strangers is not None and device.reading is not None:
+        rise = strangers - (device.sure_bytes or 0)
+        more = fading(gone, rise)
+        fadings = device.fadings if more is None else (*device.fadings, more)
+        device.fadings = tuple(one for one in fadings if at_s < one.until_s)
+        doubt = doubtful_bytes(device.lives.values(), device.fadings, device.reading, at_s)
+        sure = sure_bytes(strangers, doubt, device.sure_bytes)
+    device.sure_bytes, device.marks = sure, marked(device.marks, sure, at_s)
+    state.touch(device.key)

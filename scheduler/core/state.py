@@ -12,90 +12,20 @@ from itertools import islice
 
 import msgspec
 
-from probes.reading import Device, Reading
+from probes.reading import Device
+from scheduler.core import rules as in_force
 from scheduler.core.actions import Note
-from scheduler.core.concurrency import Limit
-from scheduler.core.faults import Fault, Outage
-from scheduler.core.ledger import Account, Claim, balance
+from scheduler.core.high_water import at_high_water
 from scheduler.core.life import Began, Ended, Life, Releasing, Starting, is_active, step
 from scheduler.core.model import Attempt, Budget, Change, Process, Run, Trial
 from scheduler.core.policy import Key, Queue, Room, Waiting, could_run, key_of
+from scheduler.core.records import LAST_S, DeviceState, RunState
 from scheduler.core.retry import number_of
-from scheduler.core.watch import Strain
+from scheduler.core.rules import Rules
 
-LAST_S = 5.0  #: how long one that has ended still counts as another's company
 CHANGES = 200  #: kept to be shown
 PAST = 256  #: ended attempts that a host may still ask about
-
-
-class Free(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reading said is free; None: it did not say."""
-
-    at_s: float
-    free_bytes: int | None
-
-
-class DeviceState(msgspec.Struct, kw_only=True):
-    """A device, what it said last, and the attempts on it."""
-
-    budget: Budget
-    found: bool = True
-    reading: Reading | None = None
-    sampled_at_s: float = 0.0
-    baseline_bytes: int | None = None  #: used when none of ours was there
-    usual_open_bytes: int | None = None  #: the most that lately was not the strangers'
-    history: tuple[Free, ...] = ()  #: the last seconds, oldest first
-    limit: Limit = Limit()
-    strain: Strain = Strain()
-    rests_until_s: float = 0.0
-    rests_because: str | None = None  #: None: it was short of memory
-    faults: tuple[Fault, ...] = ()  #: of the last hour, oldest first
-    outage: Outage | None = None  #: it is out of service
-    drained_for: Trial | None = None
-    ended_at_s: tuple[float, ...] = ()  #: of attempts that ended in the last seconds
-    lives: dict[str, Life] = msgspec.field(default_factory=dict)
-
-    @property
-    def key(self) -> str:
-        return self.budget.device.key
-
-    def active(self) -> list[Life]:
-        return [life for life in self.lives.values() if is_active(life)]
-
-    def rest(self, until_s: float, because: str | None) -> None:
-        """Let nothing start there until then; the longest rest counts."""
-        if until_s > self.rests_until_s:
-            self.rests_until_s, self.rests_because = until_s, because
-
-    def account(self) -> Account:
-        claims = [
-            Claim(life.lease.attempt.promise_bytes, life.lease.held_bytes)
-            for life in self.lives.values()
-        ]
-        return balance(self.reading, claims, baseline_bytes=self.baseline_bytes)
-
-    def company(self, now_s: float, since_s: float) -> int:
-        """Attempts of ours with a process, those included that ended just now and after *since_s*.
-
-        One that had ended before another started was no company of that: 1. a trial runs out of
-        memory within seconds, 2. it comes back, alone, and runs out again, 3. its own first attempt
-        counts as its company, so it comes back again and again instead of being told not to fit.
-        """
-        here = sum(not isinstance(life, Starting) for life in self.active())
-        return here + sum(at_s > since_s and now_s - at_s <= LAST_S for at_s in self.ended_at_s)
-
-
-class RunState(msgspec.Struct, kw_only=True):
-    """A run, what waits of it, and which of its attempts run."""
-
-    run: Run
-    order: int
-    joined: bool = True
-    halted: str | None = None  #: why its host was told that nothing more starts
-    waiting: list[Waiting] = msgspec.field(default_factory=list)
-    awaited: set[int] = msgspec.field(default_factory=set)  #: the numbers of those that wait
-    active: set[str] = msgspec.field(default_factory=set)
-    made_way: set[int] = msgspec.field(default_factory=set)  #: stopped, and to come back first
+PAST_RUNS = 64  #: runs that have left and may come back to what is known of them
 
 
 class State:
@@ -105,9 +35,11 @@ class State:
         self.now_s = 0.0
         self.devices: dict[str, DeviceState] = {}
         self.runs: dict[str, RunState] = {}
+        self.rules: Rules = ()
+        self.boot_id = ""  #: of the machine when we last started; "": not known
         self.changes: deque[Change] = deque(maxlen=CHANGES)
         self.past: dict[str, Releasing] = {}
-        self._numbers: dict[Key, int] = {}  #: of the last attempt of each trial
+        self.numbers: dict[Key, int] = {}  #: of the last attempt of each trial
         self._rooms: dict[str, Room] = {}
 
     # -- attempts ----------------------------------------------------------------------------------
@@ -154,23 +86,48 @@ class State:
 
     def release(self, life: Releasing) -> None:
         """Its memory is back. Remembered for a while, in case its host still asks how it ended."""
-        attempt = life.lease.attempt
-        del self.devices[attempt.device].lives[attempt.id]
+        attempt, device = life.lease.attempt, self.devices[life.lease.attempt.device]
+        del device.lives[attempt.id]
         self.past[attempt.id] = life
         if len(self.past) > PAST:
-            del self.past[next(iter(self.past))]
+            oldest = self.past.pop(next(iter(self.past)))
+            self._forget_number(oldest.lease.attempt)
         self.touch(attempt.device)
+
+    def _forget_number(self, attempt: Attempt) -> None:
+        """Nobody asks about the attempt any more. Of a trial that comes back its host keeps count;
+        without this, a search of a year would have each of its trials here."""
+        key = key_of(attempt.trial)
+        if self.numbers.get(key) == number_of(attempt.id):
+            del self.numbers[key]
 
     def next_id(self, trial: Trial) -> str:
         """An id that no attempt has had: known here, or told by the host that kept count."""
-        number = max(self._numbers.get(key_of(trial), 0), trial.attempts) + 1
-        self._numbers[key_of(trial)] = number
+        number = max(self.numbers.get(key_of(trial), 0), trial.attempts) + 1
+        self.numbers[key_of(trial)] = number
         return f"{trial.run}/{trial.number}.{number}"
 
     def count(self, attempt: Attempt) -> None:
         """Take the id of an *attempt* that was begun without us into account."""
         key = key_of(attempt.trial)
-        self._numbers[key] = max(self._numbers.get(key, 0), number_of(attempt.id))
+        self.numbers[key] = max(self.numbers.get(key, 0), number_of(attempt.id))
+
+    # -- runs --------------------------------------------------------------------------------------
+
+    def add(self, run: Run) -> RunState:
+        """Those that have left longest ago are forgotten: a supervisor may see thousands."""
+        order = 1 + max((one.order for one in self.runs.values()), default=-1)
+        self.runs[run.id] = RunState(run=run, order=order)
+        here = {life.lease.attempt.trial.run for life in self.lives()}
+        gone = [name for name, one in self.runs.items() if not one.joined and name not in here]
+        for name in gone[:-PAST_RUNS]:
+            self._forget(name)
+        return self.runs[run.id]
+
+    def _forget(self, run: str) -> None:
+        del self.runs[run]
+        self.past = {id: one for id, one in self.past.items() if one.lease.attempt.trial.run != run}
+        self.numbers = {key: number for key, number in self.numbers.items() if key[0] != run}
 
     # -- trials that wait --------------------------------------------------------------------------
 
@@ -209,15 +166,17 @@ class State:
             self.dequeue(run, self.runs[run].waiting[-1].trial.number)
 
     def queues(self) -> list[Queue]:
-        """What waits, the run with the fewest attempts first, then in the order of joining."""
+        """What waits, by priority; then the run with the fewest attempts first, then in the order
+        of joining."""
         waiting = [one for one in self.runs.values() if one.joined and one.waiting]
-        waiting.sort(key=lambda one: (len(one.active), one.order))
+        waiting.sort(key=lambda one: (-one.run.priority, len(one.active), one.order))
         return [
             Queue(
                 run=one.run,
                 active=len(one.active),
                 most_bytes=self.most_bytes(one.run),
                 waiting=one.waiting,
+                rules=in_force.of_run(self.rules, one.run.id),
             )
             for one in waiting
         ]
@@ -240,6 +199,23 @@ class State:
         reserves = (reserve_bytes(self.runs[run].run, device.budget) for run in runs)
         return min(reserves, default=device.budget.reserve_bytes)
 
+    def ruled_reserve_bytes(self, device: DeviceState) -> int:
+        """The same, or more where a rule stops attempts for it."""
+        ruled = in_force.of_device(self.rules, device.key)
+        kept = in_force.kept_bytes(ruled, stops=True)
+        return max(self.watch_reserve_bytes(device), kept)
+
+    def rule(self, rules: Rules) -> None:
+        """Put *rules* in the place of those in force.
+
+        What is kept for a trial is kept no more: it may be one that now has to wait for days.
+        Overtaken once more, it has a device kept for it again, if it may start there.
+        """
+        self.rules = rules
+        for device in self.devices.values():
+            device.drained_for = None
+            self.touch(device.key)
+
     def touch(self, key: str) -> None:
         """Something about the device has changed."""
         self._rooms.pop(key, None)
@@ -255,10 +231,11 @@ class State:
         return room
 
     def _room(self, device: DeviceState) -> Room:
-        active = device.active()
+        active, account = device.active(), device.account()
         room = Room(
             budget=device.budget,
-            account=device.account(),
+            account=at_high_water(account, device.marks),
+            strangers_now_bytes=account.strangers_bytes,
             problem=device.reading.problem if device.reading else None,
             attempts=len(active),
             empty=not device.lives,
@@ -267,6 +244,7 @@ class State:
             rests=self.now_s < device.rests_until_s,
             rests_because=device.rests_because,
             out_because=device.outage.because if device.outage else None,
+            rules=in_force.of_device(self.rules, device.key),
         )
         trial = device.drained_for
         if trial is not None:

@@ -10,10 +10,12 @@ from typing import Literal
 import msgspec
 
 from scheduler.core import reasons
+from scheduler.core import rules as in_force
 from scheduler.core.life import Life, Releasing, Running, Starting
-from scheduler.core.model import Attempt, Budget, Change, Process, Run, Trial
+from scheduler.core.model import Attempt, Budget, Change, Process, Rule, Run, Trial
 from scheduler.core.policy import Refusal, place
-from scheduler.core.state import CHANGES, DeviceState, State
+from scheduler.core.records import DeviceState
+from scheduler.core.state import CHANGES, State
 
 
 class AttemptView(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,10 +26,13 @@ class AttemptView(msgspec.Struct, frozen=True, kw_only=True):
     process: Process | None
     held_bytes: int | None
     peak_bytes: int | None
+    saved_at_s: float | None = None  #: when it last wrote a checkpoint; None: not that we know
 
 
 class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
-    """``headroom_bytes`` is beside the device's own reserve; a run may have another."""
+    """``headroom_bytes`` is beside the device's own reserve and what rules keep free; a run may
+    have another. It counts strangers at ``strangers_high_bytes``, the most that they held lately.
+    """
 
     budget: Budget
     found: bool
@@ -37,11 +42,12 @@ class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
     strangers_bytes: int | None
     promised_bytes: int
     headroom_bytes: int | None
-    at_most: int | None  #: attempts at once, by the user's limit and by what was learned
+    at_most: int | None  #: attempts at once, by the user's limit, by rules and by what was learned
     problem: str | None  #: why nothing is known of its memory
     attempts: tuple[AttemptView, ...]
     out_because: str | None = None  #: why it is out of service: nothing starts there
     out_since_s: float | None = None
+    strangers_high_bytes: int | None = None
 
 
 class WaitingView(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +71,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[DeviceView, ...]
     runs: tuple[RunView, ...]
     changes: tuple[Change, ...]  #: newest first
+    rules: tuple[Rule, ...] = ()  #: in force
 
 
 def view(state: State) -> View:
@@ -73,12 +80,13 @@ def view(state: State) -> View:
         devices=tuple(_device(state, device) for device in state.devices.values()),
         runs=_runs(state),
         changes=state.recent(CHANGES),
+        rules=state.rules,
     )
 
 
 def _device(state: State, device: DeviceState) -> DeviceView:
-    room = state.room(device)
-    account = room.account
+    room, account = state.room(device), device.account()
+    reserve = max(device.budget.reserve_bytes, in_force.kept_bytes(room.rules))
     return DeviceView(
         budget=device.budget,
         found=device.found,
@@ -87,12 +95,13 @@ def _device(state: State, device: DeviceState) -> DeviceView:
         used_bytes=account.used_bytes,
         strangers_bytes=account.strangers_bytes,
         promised_bytes=account.promised_bytes,
-        headroom_bytes=account.headroom_bytes(device.budget.reserve_bytes),
-        at_most=room.limit(),
+        headroom_bytes=room.account.headroom_bytes(reserve),
+        at_most=room.most_at_once(),
         problem=room.problem if device.reading else "it has not been read yet",
         attempts=tuple(_attempt(life) for life in device.lives.values()),
         out_because=device.outage.because if device.outage else None,
         out_since_s=device.outage.since_s if device.outage else None,
+        strangers_high_bytes=room.account.strangers_bytes,
     )
 
 
@@ -111,6 +120,7 @@ def _attempt(life: Life) -> AttemptView:
         process=life.process,
         held_bytes=life.lease.held_bytes,
         peak_bytes=life.lease.peak_bytes,
+        saved_at_s=life.lease.saved_at_s,
     )
 
 

@@ -82,32 +82,60 @@ def have_grown(before_bytes: int | None, account: Account) -> bool:
     return now > before_bytes + GREW_RATIO * total
 
 
-def victim(strain: Strain, leases: Sequence[Lease], account: Account) -> Victim | None:
+def loses_least(lease: Lease) -> tuple[float, str]:
+    """The larger, the less is lost with it: what it has done since its start or last checkpoint."""
+    attempt = lease.attempt
+    return max(attempt.started_at_s, lease.saved_at_s or attempt.started_at_s), attempt.id
+
+
+def victim(
+    strain: Strain, leases: Sequence[Lease], account: Account, *, by_rule: bool = False
+) -> Victim | None:
     """Which of *leases*, all that run on the device, has to go; None: none.
 
     1. One that broke its promise, the furthest first: its neighbours had no part in it.
     2. One that is the only one, kept its promise, and strangers did not grow: none. It was given
        all there is; a context's worth into the reserve is what the reserve is for, and stopped it
        would come back to the same.
-    3. The youngest, which loses least. Strangers are let have their memory even where it is the
-       last of ours that goes: it comes back when they have left.
+    3. The one that loses least. Strangers are let have their memory even where it is the last of
+       ours that goes: it comes back when they have left.
+
+    *by_rule*: it is tight only since a rule keeps more free than was kept when they started. That
+    is no fault of theirs and no gift to the last one: the third holds.
     """
     broken = [one for one in leases if has_broken_promise(one.held_bytes, _promise(one))]
-    if broken:
+    if broken and not by_rule:
         worst = max(broken, key=lambda one: ((one.held_bytes or 0) - _promise(one), one.attempt.id))
         return Victim(lease=worst, cause="overrun")
     can_tell = account.strangers_bytes is not None
-    if len(leases) == 1 and can_tell and not have_grown(leases[0].strangers_bytes, account):
+    if (
+        len(leases) == 1
+        and can_tell
+        and not by_rule
+        and not have_grown(leases[0].strangers_bytes, account)
+    ):
         return None
     holding = [one for one in leases if one.held_bytes != 0] if strain.over else []
-    youngest = max(
-        holding or leases,
-        key=lambda one: (one.attempt.started_at_s, one.attempt.id),
-        default=None,
-    )
-    if youngest is None:
+    least = max(holding or leases, key=loses_least, default=None)
+    if least is None:
         return None
-    return Victim(lease=youngest, cause="strangers" if can_tell else "unclear")
+    return Victim(lease=least, cause=_cause(by_rule=by_rule, can_tell=can_tell))
+
+
+def _cause(*, by_rule: bool, can_tell: bool) -> Cause:
+    if by_rule:
+        return "asked"
+    return "strangers" if can_tell else "unclear"
+
+
+def is_by_rule(account: Account, *, is_over: bool, usual_reserve_bytes: int) -> bool:
+    """Whether the device would not be tight with what is usually kept free there."""
+    total, used, left = account.total_bytes, account.used_bytes, account.left_bytes
+    if total is None or used is None or left is None:
+        return False
+    if is_over:
+        return used <= total - usual_reserve_bytes
+    return left >= usual_reserve_bytes // 2
 
 
 def _promise(lease: Lease) -> int:

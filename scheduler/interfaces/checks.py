@@ -14,6 +14,7 @@ from scheduler.interfaces.errors import BadInput
 from scheduler.interfaces.logs import known_run
 from scheduler.machine import budgets, hosts
 from scheduler.machine.admittance import misfit
+from scheduler.machine.config import Config, ConfigError, here_with, load
 from scheduler.machine.runs import RunSpec, read_whole
 from scheduler.machine.state import StateFolder
 
@@ -66,9 +67,17 @@ def check_study_options(kind: Kind, given: dict[str, Any]) -> None:
         )
 
 
-def check_fits(run: Run) -> None:
+def read_config() -> Config:
+    """The configuration is right, where there is one."""
+    try:
+        return load().config
+    except ConfigError as error:
+        raise BadInput(f"the configuration is wrong\n{error}") from None
+
+
+def check_fits(run: Run, config: Config) -> None:
     """A device can give what a trial of *run* is to be promised."""
-    here = budgets.look_here()
+    here = here_with(config, budgets.look_here())
     readable = {budget.device.key for budget in here.budgets}
     for one in here.left_out:
         if one.key == run.device and one.key not in readable:

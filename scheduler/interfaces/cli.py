@@ -14,10 +14,24 @@ import click
 #: name, module and help: --help must not import them all
 COMMANDS = {
     "run": "Run a script's trials side by side.",
+    "submit": "Put a run into the supervisor's queue and return at once.",
+    "start": "Start the supervisor, to stay.",
+    "stop": "Stop the supervisor; what was submitted goes on when it starts again.",
+    "restart": "Put a new supervisor in the old one's place; trials go on.",
+    "service": "Have systemd start the supervisor when you log in, or at boot.",
     "status": "What runs, what waits and why.",
+    "runs": "One line a run.",
+    "trials": "One line a trial of a run.",
+    "events": "What happened, and what happens.",
+    "pause": "Start no more trials of a run for now.",
+    "resume": "End a run's pause.",
+    "cancel": "Stop a run for good.",
+    "pause-device": "Start no more trials on a device for now.",
+    "resume-device": "Use a device again.",
     "devices": "What was found on this machine, and what it says.",
     "logs": "What an attempt printed.",
     "doctor": "Checks what a new user needs, and says what to do.",
+    "config": "Checks the configuration file and shows what holds.",
 }
 
 
@@ -28,7 +42,7 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        module = importlib.import_module(f"scheduler.interfaces.{name}")
+        module = importlib.import_module(f"scheduler.interfaces.{name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 

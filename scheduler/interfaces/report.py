@@ -6,36 +6,31 @@ Reads; shows nothing. ``scheduler status --json`` prints a ``Report``.
 from __future__ import annotations
 
 import time
-from typing import Literal
+from collections.abc import Sequence
 
 import msgspec
 
-from scheduler.core.view import AttemptView, DeviceView, RunView
+from scheduler.core.model import Rule
+from scheduler.core.view import AttemptView, DeviceView, View
 from scheduler.interfaces.client import ask
-from scheduler.machine import hosts
+from scheduler.interfaces.progress import Progress, rate, rate_now, share, time_left
 from scheduler.machine.answers import Status, Supervisor
-from scheduler.machine.runs import RunSpec, RunStatus, State, read_whole
+from scheduler.machine.listing import RunAnswer, read_run
+from scheduler.machine.runs import FINAL, RunStatus, read_whole
 from scheduler.machine.state import StateFolder
 
 OVER_SHOWN = 5  #: of the runs that are over, the last ones
-STARTING_S = 60.0  #: a host that has not said anything by then has died on its way
 
 
-class RunReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A run. ``state`` is what is so now: "interrupted" where its host died without a word.
+class RunReport(RunAnswer, frozen=True, kw_only=True):
+    """A run, as ``scheduler runs`` knows it, and how it gets on.
 
-    ``spec`` and ``status`` are what the run's folder holds, None where it holds none.
-    ``attempts`` and ``hold`` are the supervisor's word; what waits and why nothing more starts.
+    ``progress`` is reckoned when it is asked for; None where the run has said nothing yet.
     """
 
-    id: str
-    state: State | Literal["unknown"]
-    spec: RunSpec | None
-    status: RunStatus | None
+    progress: Progress | None = None
     attempts: tuple[AttemptView, ...] = ()
-    waiting: int = 0
-    hold: str | None = None
-    problem: str | None = None  #: what of the run's folder cannot be read
+    place: int | None = None  #: in the queue of runs, from 1; None: it is not in it
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +44,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     supervisor: Supervisor | None
     devices: tuple[DeviceView, ...]
     runs: tuple[RunReport, ...]
+    rules: tuple[Rule, ...] = ()  #: in force: what is paused, windows, programs
 
 
 def read_report(state: StateFolder, only: str | None = None) -> Report:
@@ -56,64 +52,116 @@ def read_report(state: StateFolder, only: str | None = None) -> Report:
     answer = ask(state, "/v1/status", Status)
     shown = answer.view.devices if answer else ()
     devices = tuple(one for one in shown if one.attempts or not one.budget.on_request)
-    told = {run.run.id: run for run in answer.view.runs} if answer else {}
-    runs = []
-    over = 0
-    for run in state.run_ids() if only is None else [only]:
-        report = _read_run(state, run, told.get(run), devices)
-        over += is_over(report)
-        if only is not None or not is_over(report) or over <= OVER_SHOWN:
-            runs.append(report)
+    runs = _read_runs(state, only, answer.view if answer else None)
     return Report(
         at_s=time.time(),
         supervisor=answer.supervisor if answer else None,
         devices=devices,
-        runs=tuple(runs),
+        runs=tuple(run for run in placed(runs) if only in (None, run.id)),
+        rules=answer.view.rules if answer else (),
     )
 
 
-def is_over(run: RunReport) -> bool:
-    return run.state in ("finished", "failed", "interrupted", "unknown")
+def _read_runs(state: StateFolder, only: str | None, view: View | None) -> list[RunReport]:
+    """Newest first: those that go on, and of the others *only*, or else the last few."""
+    runs: list[RunReport] = []
+    most = OVER_SHOWN if only is None else 0
+    for run in state.run_ids():
+        shows = run == only or sum(one.is_over for one in runs) < most
+        if not shows and _has_ended(state, run):
+            continue
+        report = _read_run(state, run, view)
+        if shows or not report.is_over:
+            runs.append(report)
+    return runs
 
 
-def _read_run(
-    state: StateFolder, run: str, told: RunView | None, devices: tuple[DeviceView, ...]
-) -> RunReport:
-    status, problem = hosts.read_status(state, run), None
-    if status is None and (state.run(run) / "status.json").exists():
-        problem = "its status.json cannot be read: it is damaged, or of another version of ours"
-    waiting = told.waiting if told and told.connected else ()
-    hold = waiting[0].because if waiting else None
-    spec = _read_spec(state, run)
-    return RunReport(
-        id=run,
-        state="unknown"
-        if problem
-        else _state_now(spec, status, is_connected=told is not None and told.connected),
-        spec=spec,
-        status=status,
-        attempts=tuple(
-            one for device in devices for one in device.attempts if one.attempt.trial.run == run
-        ),
-        waiting=len(waiting),
-        hold=hold or (status.hold if status else None),
-        problem=problem,
-    )
+class _Stands(msgspec.Struct):
+    state: str
 
 
-def _read_spec(state: StateFolder, run: str) -> RunSpec | None:
+def _has_ended(state: StateFolder, run: str) -> bool:
+    """By its own word. Of old runs, which are many, nothing else is read."""
     try:
-        return read_whole(state.run(run) / "run.json", RunSpec)
+        stands = read_whole(state.run(run) / "status.json", _Stands)
     except (msgspec.MsgspecError, OSError):
-        return None
+        return False
+    return stands is not None and stands.state in FINAL
 
 
-def _state_now(spec: RunSpec | None, status: RunStatus | None, *, is_connected: bool) -> State:
-    going: tuple[Literal["starting", "running", "finishing"], ...]
-    going = ("starting", "running", "finishing")
-    if status is None:
-        is_young = spec is not None and time.time() - spec.created_at_s < STARTING_S
-        return "starting" if is_connected or is_young else "interrupted"
-    if status.state in going and not is_connected and not hosts.is_alive(status):
-        return "interrupted"
-    return status.state
+def placed(runs: Sequence[RunReport]) -> list[RunReport]:
+    """The same, those that are queued with their place: the one to start first has 1."""
+    queued = [run for run in runs if run.state == "queued" and run.spec is not None]
+    queued.sort(key=_turn)
+    places = {run.id: number for number, run in enumerate(queued, 1)}
+    return [msgspec.structs.replace(run, place=places.get(run.id)) for run in runs]
+
+
+def _turn(run: RunReport) -> tuple[int, float, str]:
+    """As ``machine.keeper`` starts them."""
+    assert run.spec is not None
+    return (-run.spec.priority, run.spec.created_at_s, run.id)
+
+
+def _read_run(state: StateFolder, run: str, view: View | None) -> RunReport:
+    answer = read_run(state, run, view)
+    devices = view.devices if view is not None else ()
+    every = (one for device in devices for one in device.attempts)
+    attempts = tuple(one for one in every if one.attempt.trial.run == run)
+    report = RunReport(**msgspec.structs.asdict(answer), attempts=attempts)
+    if answer.status is None:
+        return report
+    progress = progress_of(
+        answer.status,
+        attempts,
+        time.time(),
+        goes_on=not answer.is_over,
+        is_paused=view is not None and _is_paused(run, view.rules),
+    )
+    return msgspec.structs.replace(report, progress=progress)
+
+
+def _is_paused(run: str, rules: Sequence[Rule]) -> bool:
+    everywhere = (rule for rule in rules if rule.device is None and rule.run in (None, run))
+    return any(rule.max_attempts == 0 for rule in everywhere)
+
+
+def progress_of(
+    status: RunStatus,
+    attempts: Sequence[AttemptView],
+    now_s: float,
+    *,
+    goes_on: bool,
+    is_paused: bool,
+) -> Progress:
+    """Pure. Where nothing goes on, the pace is that up to the end, and nothing is left.
+
+    When a run that is paused goes on is not known, so neither is when it is done.
+    """
+    done = status.complete + status.pruned + status.failed + status.capacity
+    since_s, here = status.started_at_s, done - status.done_before
+    rates = rate(here, since_s, now_s if goes_on else status.updated_at_s)
+    left = now = None
+    if goes_on:
+        now = rate_now(status.finished_at_s, since_s, now_s)
+        if status.n_trials is not None and not is_paused:
+            ages_s = [
+                max(0.0, now_s - one.attempt.started_at_s)
+                for one in attempts
+                if one.state in ("starting", "running")
+            ]
+            left = time_left(
+                status.n_trials - done,
+                status.durations_s,
+                ages_s,
+                len(ages_s) or len(status.running),
+                again=status.retried / done if done else 0.0,
+            )
+    return Progress(
+        done=done,
+        trials_an_hour_now=now,
+        trials_an_hour=rates,
+        pruned_share=share(status.pruned, done),
+        too_big_share=share(status.capacity, done),
+        left=left,
+    )

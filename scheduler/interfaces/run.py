@@ -1,6 +1,7 @@
 """``scheduler run``: makes the run's folder and becomes the run's host.
 
-What is asked is checked first (``checks``); what a run does is in ``scheduler.study``.
+Where a lasting supervisor runs, the run is handed over to it and followed instead (``submit``,
+``follow``). What is asked is checked first (``checks``); what a run does is in ``scheduler.study``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,10 +20,12 @@ import msgspec
 from scheduler.core.model import Run
 from scheduler.interfaces import checks
 from scheduler.interfaces.errors import BadInput, Failed
-from scheduler.machine.runs import RunSpec, write_whole
+from scheduler.machine.defaults import run_defaults
+from scheduler.machine.hosts import write_environment
+from scheduler.machine.runs import ASKED, RunSpec, write_whole
 from scheduler.machine.sizes import parse_size
 from scheduler.machine.state import StateFolder, find, new_run, open_state
-from scheduler.machine.summon import NoSupervisor, ensure_supervisor
+from scheduler.machine.summon import NoSupervisor, ensure_supervisor, is_lasting
 
 
 class _Size(click.ParamType[int]):
@@ -36,10 +39,11 @@ class _Size(click.ParamType[int]):
 
 
 _AT_LEAST_ONE = click.IntRange(min=1)
+CONTEXT = {"allow_interspersed_args": False}
 _TYPED = click.core.ParameterSource.COMMANDLINE
 
 
-class _Run(click.Command):
+class RunCommand(click.Command):
     """Options of ours may follow MODULE:FUNCTION too: it has no arguments of its own."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -63,39 +67,54 @@ class _Run(click.Command):
         )
 
 
-@click.command(cls=_Run, context_settings={"allow_interspersed_args": False})
-@click.option("--device", metavar="KEY", help="Only this device; see `scheduler devices`.")
-@click.option(
-    "--memory-per-trial",
-    type=_Size(),
-    help="What a trial is promised until its peak is known. Default: 6GiB on a GPU, 1GiB on RAM.",
+#: What `scheduler submit` takes as well.
+_OPTIONS = (
+    click.option("--device", metavar="KEY", help="Only this device; see `scheduler devices`."),
+    click.option(
+        "--memory-per-trial",
+        type=_Size(),
+        help="What a trial is promised until its peak is known."
+        " Default: 6GiB on a GPU, 1GiB on RAM.",
+    ),
+    click.option(
+        "--max-trials",
+        type=_AT_LEAST_ONE,
+        metavar="N",
+        help="At most so many at once. Default: memory decides; on host RAM one a core too.",
+    ),
+    click.option("--n-trials", type=_AT_LEAST_ONE, metavar="N", help="Overrides the script's own."),
+    click.option(
+        "--reserve", type=_Size(), help="Kept free. Default: 10 %, on a GPU at least 512MiB."
+    ),
+    click.option("--no-containment", is_flag=True, help="Do not cap a trial at its promise."),
+    click.option(
+        "--start",
+        type=click.Choice(["auto", "fork", "re-run"]),
+        help="How a trial's process comes to be. Default: forked where that is safe.",
+    ),
+    click.option(
+        "--direction",
+        type=click.Choice(["minimize", "maximize"]),
+        help="For MODULE:FUNCTION: what to do with its value. Default: minimize.",
+    ),
+    click.option("--storage", metavar="URL", help="For MODULE:FUNCTION: the study's storage."),
+    click.option("--study-name", metavar="NAME", help="For MODULE:FUNCTION: the study's name."),
+    click.option("--name", metavar="NAME", help="The run's name. Default: the script's."),
 )
-@click.option(
-    "--max-trials",
-    type=_AT_LEAST_ONE,
-    metavar="N",
-    help="At most so many at once. Default: memory decides; on host RAM one a core too.",
-)
-@click.option("--n-trials", type=_AT_LEAST_ONE, metavar="N", help="Overrides the script's own.")
-@click.option("--reserve", type=_Size(), help="Kept free. Default: 10 %, on a GPU at least 512MiB.")
-@click.option("--no-containment", is_flag=True, help="Do not cap a trial at its promise.")
-@click.option(
-    "--start",
-    type=click.Choice(["auto", "fork", "re-run"]),
-    default="auto",
-    help="How a trial's process comes to be. Default: forked where that is safe.",
-)
-@click.option(
-    "--direction",
-    type=click.Choice(["minimize", "maximize"]),
-    help="For MODULE:FUNCTION: what to do with its value. Default: minimize.",
-)
-@click.option("--storage", metavar="URL", help="For MODULE:FUNCTION: the study's storage.")
-@click.option("--study-name", metavar="NAME", help="For MODULE:FUNCTION: the study's name.")
-@click.option("--name", metavar="NAME", help="The run's name. Default: the script's.")
+
+
+def run_options(function: Callable[..., None]) -> Callable[..., None]:
+    """The options and arguments that say what is to run, and how."""
+    function = click.argument("arguments", nargs=-1, type=click.UNPROCESSED)(function)
+    function = click.argument("target", required=False)(function)
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+@click.command(cls=RunCommand, context_settings=CONTEXT)
 @click.option("--resume", metavar="RUN", help="Go on with a run that was interrupted.")
-@click.argument("target", required=False)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@run_options
 @click.pass_context
 def command(ctx: click.Context, /, resume: str | None, **asked: Any) -> None:
     """Run the trials of TARGET, a script or MODULE:FUNCTION, side by side.
@@ -105,15 +124,12 @@ def command(ctx: click.Context, /, resume: str | None, **asked: Any) -> None:
     checks.check_optuna()
     if resume is not None:
         _resume(ctx, resume)
-    if asked["target"] is None:
-        raise BadInput("say what to run: a script, or MODULE:FUNCTION; or --resume RUN")
-    spec = _read_spec(asked)
-    checks.check_fits(spec.run)
+    spec = read_spec(asked)
     state = open_state()
-    run = new_run(state, _stem(spec))
+    if is_lasting(state):
+        _hand_over(state, spec)
+    run = make_run(state, spec)
     try:
-        named = msgspec.structs.replace(spec.run, id=run)
-        write_whole(state.run(run) / "run.json", msgspec.structs.replace(spec, run=named))
         _reach_supervisor(state)
     except BaseException:
         shutil.rmtree(state.run(run))
@@ -121,8 +137,24 @@ def command(ctx: click.Context, /, resume: str | None, **asked: Any) -> None:
     _become_host(state, run)
 
 
-def _read_spec(asked: dict[str, Any]) -> RunSpec:
+def make_run(state: StateFolder, spec: RunSpec) -> str:
+    """The run's folder with what was asked for in it; returns the run's id."""
+    run = new_run(state, _stem(spec))
+    try:
+        named = msgspec.structs.replace(spec.run, id=run)
+        if spec.kept:
+            write_environment(state.run(run))
+        write_whole(state.run(run) / "run.json", msgspec.structs.replace(spec, run=named))
+    except BaseException:
+        shutil.rmtree(state.run(run))
+        raise
+    return run
+
+
+def read_spec(asked: dict[str, Any]) -> RunSpec:
     """What is asked for, its run still without an id. Raises BadInput."""
+    if asked["target"] is None:
+        raise BadInput("say what to run: a script, or MODULE:FUNCTION; or --resume RUN")
     kind = checks.kind_of(asked["target"])
     study = {name: asked[name] for name in ("direction", "storage", "study_name")}
     checks.check_study_options(kind, study)
@@ -134,7 +166,11 @@ def _read_spec(asked: dict[str, Any]) -> RunSpec:
         reserve_bytes=asked["reserve"],
         max_attempts=asked["max_trials"],
         contain=not asked["no_containment"],
+        priority=asked.get("priority", 0),
     )
+    config = checks.read_config()
+    run = run_defaults(config, run)
+    checks.check_fits(run, config)
     return RunSpec(
         run=run,
         kind=kind,
@@ -143,9 +179,23 @@ def _read_spec(asked: dict[str, Any]) -> RunSpec:
         folder=os.getcwd(),
         created_at_s=time.time(),
         n_trials=asked["n_trials"],
-        start=asked["start"],
+        start=asked["start"] or config.run.start,
+        python=sys.executable,
+        umask=_umask(),
+        priority=run.priority,
+        after=asked.get("after", ()),
+        stop_grace_s=config.attempts.stop_grace_s,
+        nice=config.attempts.nice,
+        io=config.attempts.io,
         **study,
     )
+
+
+def _umask() -> int:
+    """It can be read only by setting it."""
+    now = os.umask(0o077)
+    os.umask(now)
+    return now
 
 
 def _stem(spec: RunSpec) -> str:
@@ -165,9 +215,23 @@ def _resume(ctx: click.Context, run: str) -> NoReturn:
         raise BadInput(f"--resume goes on with what the run was started with; leave out: {names}")
     state = find()
     spec = checks.resumable(state, run)
+    if is_lasting(open_state()):
+        _hand_over(state, spec)
+    # Nobody keeps it now but this terminal.
+    mine = msgspec.structs.replace(spec, kept=False)
+    write_whole(state.run(run) / "run.json", mine)
+    (state.run(run) / ASKED).unlink(missing_ok=True)
     _reach_supervisor(open_state())
     os.chdir(spec.folder)
     _become_host(state, run)
+
+
+def _hand_over(state: StateFolder, spec: RunSpec) -> NoReturn:
+    """The lasting supervisor keeps the run; here it is shown."""
+    from scheduler.interfaces import follow, submit
+
+    run, from_byte = submit.hand_over(state, spec)
+    sys.exit(follow.follow(state, run, from_byte))
 
 
 def _reach_supervisor(state: StateFolder) -> None:

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import sys
-import time
 
 import click
 
 from scheduler.interfaces.client import NoAnswer
 from scheduler.interfaces.errors import Failed
 from scheduler.interfaces.logs import known_run
+from scheduler.interfaces.paint import for_stdout
 from scheduler.interfaces.report import read_report
 from scheduler.interfaces.tables import report_lines
 from scheduler.machine.state import StateFolder, find
-
-_EVERY_S = 1.0
-
-#: What terminals have understood since xterm (xterm's ctlseqs).
-_OTHER_SCREEN, _FIRST_SCREEN = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
-_HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
 @click.command()
@@ -27,41 +20,43 @@ _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 @click.option("--watch", is_flag=True, help="Show it live until Ctrl-C.")
 @click.argument("run", required=False)
 def command(run: str | None, as_json: bool, watch: bool) -> None:
-    """Show the devices' memory and how runs stand; only RUN where it is named."""
+    """Show the devices' memory and how runs stand; only RUN, and all of it, where it is named.
+
+    With --json and --watch together, one object a line.
+    """
     state = find()
     if run is not None:
         known_run(state, run)
     try:
-        if as_json:
-            import msgspec
-
-            click.echo(msgspec.json.encode(read_report(state, run)))
-        elif watch:
-            _watch(state, run)
-        else:
-            click.echo(_text(state, run))
+        if watch:
+            _watch(state, run, as_json)
+        lines = _json if as_json else _text
+        click.echo("\n".join(lines(state, run, shutil.get_terminal_size().columns)))
     except NoAnswer as error:
         raise Failed(str(error)) from None
     except KeyboardInterrupt:
         return
 
 
-def _text(state: StateFolder, run: str | None) -> str:
-    return "\n".join(report_lines(read_report(state, run), shutil.get_terminal_size().columns))
+def _json(state: StateFolder, run: str | None, _: int) -> list[str]:
+    import msgspec
+
+    return [msgspec.json.encode(read_report(state, run)).decode()]
 
 
-def _watch(state: StateFolder, run: str | None) -> None:
-    """Draws over itself on a terminal's other screen; elsewhere, one text after the other."""
-    if not sys.stdout.isatty():
-        while True:
-            click.echo(_text(state, run) + "\n")
-            time.sleep(_EVERY_S)
-    click.echo(_OTHER_SCREEN, nl=False)
-    try:
-        while True:
-            lines = _text(state, run).splitlines()[: shutil.get_terminal_size().lines - 1]
-            click.echo(_HOME + "".join(f"{line}{_CLEAR_LINE}\n" for line in lines), nl=False)
-            click.echo(_CLEAR_BELOW, nl=False)
-            time.sleep(_EVERY_S)
-    finally:
-        click.echo(_FIRST_SCREEN, nl=False)
+def _text(state: StateFolder, run: str | None, width: int) -> list[str]:
+    return report_lines(read_report(state, run), width, for_stdout(), is_all=run is not None)
+
+
+def _watch(state: StateFolder, run: str | None, as_json: bool) -> None:
+    from scheduler.interfaces.watch import follow, watch
+
+    def text(width: int) -> list[str]:
+        try:
+            return _text(state, run, width)
+        except NoAnswer as error:  # it may be about to leave, or the machine is busy
+            return [str(error)]
+
+    if as_json:
+        follow(lambda width: _json(state, run, width))
+    watch(text)

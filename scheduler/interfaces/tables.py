@@ -1,85 +1,148 @@
-"""A report in lines of plain text, for a terminal of any width. Pure.
+"""A report in lines of text, for a terminal of any width: the supervisor and the devices. Pure.
 
-The words are those of ``docs/design.md``: held, promise, strangers, headroom, reserve.
+Runs are in ``run_table``. The words are those of ``docs/design.md``: held, promise, strangers,
+reserve; headroom is called "free", as nobody asks for it by another name.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from scheduler.core.model import Change
+from scheduler.core.model import Rule
+from scheduler.core.rules import kept_bytes, of_device
 from scheduler.core.view import AttemptView, DeviceView
-from scheduler.interfaces.report import Report, RunReport, is_over
+from scheduler.interfaces.paint import PLAIN, Paint, flow, words
+from scheduler.interfaces.report import Report, RunReport
+from scheduler.interfaces.run_table import format_time, run_lines
 from scheduler.machine.answers import Supervisor
-from scheduler.machine.runs import RunStatus
 from scheduler.machine.sizes import format_duration, format_size
 
-CHANGES_SHOWN = 5
-_MARKS = "#+x.|"  # held, promised besides, strangers, headroom, reserve
+MOST_CELLS = 156  #: of a bar: more show nothing more
+_MARKS = "#+x~.|"  # held, promised besides, strangers, what they held lately, free, reserve
+_STYLES = dict(zip(_MARKS, ("green", "cyan", "yellow", "yellow", "bold", "dim"), strict=True))
 
 
-def report_lines(report: Report, width: int) -> list[str]:
-    """All that `scheduler status` shows."""
-    lines = [*_supervisor(report.supervisor, report.at_s)]
+def report_lines(
+    report: Report, width: int, paint: Paint = PLAIN, *, is_all: bool = False
+) -> list[str]:
+    """All that `scheduler status` shows: devices, then what runs, what waits, what is over.
+
+    *is_all*: all changes too, not the last few.
+    """
+    lines = [*_supervisor(report.supervisor, report.at_s, width, paint)]
+    lines += _rules((one for one in report.rules if not one.run and not one.device), width, paint)
     for device in report.devices:
-        lines += ["", *device_lines(device, width)]
-    for run in report.runs:
-        lines += ["", *run_lines(run, report.at_s)]
+        key = device.budget.device.key
+        lines += ["", *device_lines(device, report.at_s, width, paint, rules=report.rules)]
+        lines += _rules((one for one in report.rules if one.device == key), width, paint)
+    for run in sorted(report.runs, key=_order):
+        lines += ["", *run_lines(run, report.at_s, width, paint, is_all=is_all)]
+        lines += _rules((one for one in report.rules if one.run == run.id), width, paint)
     if not report.runs:
         lines += ["", "no runs yet; start one with: scheduler run SCRIPT"]
     return lines
 
 
-def _supervisor(supervisor: Supervisor | None, now_s: float) -> Iterator[str]:
+def _order(run: RunReport) -> tuple[int, int]:
+    return (2, 0) if run.is_over else (1, run.place) if run.place is not None else (0, 0)
+
+
+def _supervisor(
+    supervisor: Supervisor | None, now_s: float, width: int, paint: Paint
+) -> Iterator[str]:
     if supervisor is None:
-        yield "no supervisor is running (the next `scheduler run` starts one)"
+        text = "no supervisor is running (the next `scheduler run` starts one)"
+        yield from words(text, width, "", "  ")
         return
     up = format_duration(now_s - supervisor.since_s)
-    yield f"supervisor: pid {supervisor.pid}, up {up}, state in {supervisor.state_folder}"
+    text = f"pid {supervisor.pid}, up {up}, state in {supervisor.state_folder}"
+    yield from words(text, width, "supervisor: ", "  ")
     if supervisor.problem:
-        yield f"  nothing new starts: {supervisor.problem}"
+        problem = words(f"nothing new starts: {supervisor.problem}", width, "  ", "    ")
+        yield from (paint("red", line) for line in problem)
 
 
-def device_lines(device: DeviceView, width: int) -> list[str]:
-    """A device's name, its memory as a bar, and what the bar's marks stand for."""
+def _rules(rules: Iterable[Rule], width: int, paint: Paint) -> Iterator[str]:
+    for rule in rules:
+        yield from (paint("yellow", line) for line in words(_rule(rule), width, "  ", "    "))
+
+
+def _rule(rule: Rule) -> str:
+    """What it is for, and what follows."""
+    said = []
+    if rule.max_attempts == 0:
+        said.append("nothing new starts")
+    elif rule.max_attempts is not None:
+        said.append(f"at most {rule.max_attempts} at once")
+    if rule.reserve_bytes is not None:
+        said.append(f"{format_size(rule.reserve_bytes)} kept free")
+    beyond = "runs" if rule.max_attempts == 0 else "is beyond that"
+    end = "is stopped and comes back later" if rule.stops else "may finish"
+    return f"{rule.because}: {', '.join(said)}; what {beyond} {end}"
+
+
+def device_lines(
+    device: DeviceView,
+    now_s: float,
+    width: int,
+    paint: Paint = PLAIN,
+    *,
+    rules: Sequence[Rule] = (),
+) -> Iterator[str]:
+    """A device's name, its memory as a bar, what the bar's marks stand for, and what limits it.
+
+    *rules* may keep more of it free than its own reserve.
+    """
     it = device.budget.device
     total = device.total_bytes if device.total_bytes is not None else it.total_bytes
-    lines = [f"{it.key}  {it.name}, {format_size(total)}"]
+    yield f"{paint('bold', it.key)}  {it.name}, {format_size(total)}"
+    for text in _troubles(device, now_s):
+        yield from (paint("red", line) for line in words(text, width, "  ", "    "))
+    if device.found and device.total_bytes is not None and device.used_bytes is not None:
+        kept = kept_bytes(of_device(rules, it.key))
+        reserve = max(device.budget.reserve_bytes, kept)
+        yield from _memory(device, device.total_bytes, device.used_bytes, reserve, width, paint)
+    if device.at_most:  # 0 is a rule's, which says so itself
+        yield f"  at most {device.at_most} at once"
+
+
+def _troubles(device: DeviceView, now_s: float) -> Iterator[str]:
     if not device.found:
-        lines.append("  is not there any more; nothing starts here")
+        yield "is not there any more; nothing starts here"
     elif device.problem or device.total_bytes is None or device.used_bytes is None:
-        lines.append(f"  memory unknown, nothing new starts here: {device.problem}")
-    else:
-        lines += _memory(device, device.total_bytes, device.used_bytes, width)
+        yield f"memory unknown, nothing new starts here: {device.problem}"
     if device.out_since_s is not None:
-        since = time.strftime("%H:%M", time.localtime(device.out_since_s))
-        lines.append(f"  out of service since {since}: {device.out_because}")
-        lines.append("  look at dmesg, then stop and start the scheduler to use it again")
-    if device.at_most is not None:
-        lines.append(f"  at most {device.at_most} at once")
-    return lines
+        since = format_time(device.out_since_s, now_s)
+        yield f"out of service since {since}: {device.out_because}"
+        yield f"look at dmesg; to use it again: scheduler resume-device {device.budget.device.key}"
 
 
-def _memory(device: DeviceView, total: int, used: int, width: int) -> list[str]:
-    running = len(device.attempts)
-    reserve, headroom = device.budget.reserve_bytes, device.headroom_bytes
-    held = None if device.strangers_bytes is None else used - device.strangers_bytes
+def _memory(
+    device: DeviceView, total: int, used: int, reserve: int, width: int, paint: Paint
+) -> Iterator[str]:
+    strangers, high = device.strangers_bytes, device.strangers_high_bytes
+    held = used if strangers is None else used - strangers
     besides = _promised_besides(device.attempts)
-    parts = [held if held is not None else used, besides, device.strangers_bytes, headroom, reserve]
-    words = [
-        f"held by {running} of ours" if held is not None else "used, ours and strangers'",
-        "promised besides",
-        "strangers",
-        "headroom" if headroom is None or headroom >= 0 else "headroom (over)",
-        "reserve",
-    ]
-    named = [
-        f"{mark} {word} {format_size(size)}"
-        for mark, word, size in zip(_MARKS, words, parts, strict=True)
-        if size or mark == "."
-    ]
-    return [f"  [{bar(parts, total, min(width, 100) - 4)}]", *_wrapped(named, width)]
+    lately = None if strangers is None or high is None else max(0, high - strangers)
+    sizes = [held, besides, strangers, lately, device.headroom_bytes, reserve]
+    yield f"  [{bar(sizes, total, min(width - 4, MOST_CELLS), paint)}]"
+    named = (
+        f"{'ours' if strangers is not None else 'ours and of strangers'} {format_size(held)}",
+        f"promised besides {format_size(besides)}" if besides else "",
+        f"strangers {format_size(strangers)}" if strangers else "",
+        f"strangers lately {format_size(lately)} more" if lately and lately >= total // 100 else "",
+        _free(device.headroom_bytes),
+        f"reserve {format_size(reserve)}",
+    )
+    pairs = zip(_MARKS, named, strict=True)
+    yield from flow((f"{paint(_STYLES[mark], mark)} {text}" for mark, text in pairs if text), width)
+
+
+def _free(headroom: int | None) -> str:
+    """Below nothing: what has been promised and kept free is more than there is."""
+    if headroom is not None and headroom < 0:
+        return f"free 0, short of {format_size(-headroom)}"
+    return f"free {format_size(headroom)}"
 
 
 def _promised_besides(attempts: Iterable[AttemptView]) -> int:
@@ -87,106 +150,12 @@ def _promised_besides(attempts: Iterable[AttemptView]) -> int:
     return sum(max(0, one.attempt.promise_bytes - (one.held_bytes or 0)) for one in attempts)
 
 
-def bar(sizes: Sequence[int | None], total: int, cells: int) -> str:
+def bar(sizes: Sequence[int | None], total: int, cells: int, paint: Paint = PLAIN) -> str:
     """*sizes* as runs of their marks, *total* as *cells*. Ends are rounded, so nothing adds up."""
-    text, end = "", 0
+    text, end, shown = "", 0, 0
     for mark, size in zip(_MARKS, sizes, strict=True):
         end += max(0, size or 0)
-        text += mark * (min(cells, round(cells * end / max(1, total))) - len(text))
-    return text.ljust(cells)
-
-
-def _wrapped(parts: Iterable[str], width: int) -> Iterator[str]:
-    line = ""
-    for part in parts:
-        if line and len(line) + len(part) + 3 > width:
-            yield line
-            line = ""
-        line += ("   " if line else "  ") + part
-    if line:
-        yield line
-
-
-def run_lines(run: RunReport, now_s: float) -> list[str]:
-    """A run's progress, its attempts, why it waits, and what was changed lately."""
-    status = run.status
-    lines = [f"{run.id}  {_state(run)}"]
-    if run.problem:
-        lines.append(f"  {run.problem}")
-    if status is not None:
-        lines += [f"  {line}" for line in _progress(status)]
-    lines += _attempts(run.attempts, status.running if status else {}, now_s)
-    if not is_over(run) and run.hold:
-        lines.append(f"  next trial: {run.hold}")
-    if status is not None:
-        lines += _changes(status.changes[-CHANGES_SHOWN:], now_s)
-        lines += [f"  note: {warning}" for warning in status.warnings]
-        if status.error:
-            lines.append(f"  error: {status.error}")
-    return lines
-
-
-def _state(run: RunReport) -> str:
-    if run.state != "interrupted":
-        return run.state
-    said_so = run.status is not None and run.status.state == "interrupted"
-    because = "" if said_so else " (its process is gone)"
-    return f"interrupted{because}: scheduler run --resume {run.id}"
-
-
-def _progress(status: RunStatus) -> Iterator[str]:
-    done = status.complete + status.pruned + status.failed + status.capacity
-    of = f" of {status.n_trials}" if status.n_trials is not None else ""
-    named = (
-        (len(status.running), "running"),
-        (status.pruned, "pruned"),
-        (status.failed, "failed"),
-        (status.capacity, "too big for the device"),
-        (status.retried, "came back"),
-    )
-    yield ", ".join([f"{done}{of} trials done", *(f"{n} {word}" for n, word in named if n)])
-    if status.best is not None:
-        params = ", ".join(f"{name} {_short(value)}" for name, value in status.best.params.items())
-        yield f"best {status.best.value:.6g} in trial {status.best.number}: {params}"
-    if status.way:
-        yield f"attempts start by {status.way}; study in {status.storage}"
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _attempts(
-    attempts: Sequence[AttemptView], numbers: Mapping[str, int], now_s: float
-) -> Iterator[str]:
-    """*numbers* are Optuna's, those that `scheduler logs` takes; a new attempt has none yet."""
-    if attempts:
-        yield f"  {'trial':<7}{'state':<11}{'held':>9}{'promise':>10}{'peak':>10}{'age':>12}"
-    for one in attempts:
-        yield (
-            f"  {numbers.get(one.attempt.id, '-'):<7}{one.state:<11}"
-            f"{_seen(one.held_bytes, one):>9}{format_size(one.attempt.promise_bytes):>10}"
-            f"{_seen(one.peak_bytes, one):>10}"
-            f"{format_duration(now_s - one.attempt.started_at_s):>12}"
-        )
-
-
-def _seen(size_bytes: int | None, one: AttemptView) -> str:
-    """An attempt that no poll has seen yet holds an unknown amount, and will be seen soon."""
-    return "-" if one.peak_bytes is None else format_size(size_bytes)
-
-
-def _changes(changes: Sequence[Change], now_s: float) -> Iterator[str]:
-    if changes:
-        yield "  changes:"
-    for one in changes:
-        what = f"trial {one.trial}, {one.what}" if one.trial is not None else one.what
-        at = format_time(one.at_s, now_s)
-        yield f"    {at}  {what} on {one.device}: {one.before} -> {one.after}"
-        yield f"      {one.because}"
-
-
-def format_time(at_s: float, now_s: float) -> str:
-    """The local time, with its day where that is not within the last 20 hours."""
-    form = "%H:%M:%S" if now_s - at_s < 20 * 3600 else "%d %b %H:%M"
-    return time.strftime(form, time.localtime(at_s))
+        more = max(0, min(cells, round(cells * end / max(1, total))) - shown)
+        text += paint(_STYLES[mark], mark * more)
+        shown += more
+    return text + " " * (cells - shown)

@@ -1,62 +1,293 @@
-"""What the supervisor answers to its user: HTTP with JSON, on a unix socket in the state folder.
+"""The control API's server: HTTP with JSON, on a unix socket in the state folder.
 
-    GET /v1/status    the core's view and the supervisor's own state
-    GET /v1/devices   what was found on this machine, and what was left out and why
-
-It only reads: each answer is made of values that the loop has published whole. Who may ask is
-settled by the socket's and its folder's permissions.
+``openapi`` has the table of what can be asked, ``calls`` does it, ``loopback`` guards the way by
+TCP where that is wanted. Here are connections, requests and answers. It never waits for the loop
+while others ask: orders are given on threads of their own.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
+import os
 import socket
+import struct
 import threading
-from collections.abc import Callable
-from typing import Any
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import msgspec
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route as Served
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from scheduler.machine.answers import Answers, Devices, Status
+from scheduler.machine import loopback
+from scheduler.machine.answers import WAIT_S, Answers, Error, Events, EventsAsked, Nothing
+from scheduler.machine.calls import Calls
+from scheduler.machine.chronicle import Chronicle
+from scheduler.machine.openapi import BODY_BYTES, ROUTES, Route
+from scheduler.machine.orders import Orders, Refused
+from scheduler.machine.state import StateFolder
+
+_log = logging.getLogger(__name__)
+
+THREADS = 8
+FOLLOWERS = 64  #: who wait for what happens, at once
+_HEARD_OUT_BYTES = 4 << 20  #: who is cut off while he sends may miss the answer
+
+T = TypeVar("T")
+_PUBLISHED = frozenset({"status", "devices", "document"})  #: answered without reading or waiting
 
 
 class Control:
-    """Serves *answers*, by path, on its own thread until ``close``."""
+    """Serves the API on its own thread until ``close``."""
 
-    def __init__(self, listener: socket.socket, answers: Answers) -> None:
-        routes = [Route(path, _endpoint(answer)) for path, answer in answers.items()]
-        config = uvicorn.Config(
-            Starlette(routes=routes),
-            loop="asyncio",
-            http="h11",
-            ws="none",
-            lifespan="off",
-            access_log=False,
-            log_config=None,
-            log_level="warning",
-            timeout_graceful_shutdown=1,
-        )
-        self._server = uvicorn.Server(config)
-        # uvicorn makes a unix socket of its own 0666, hence ours (uvicorn 0.54, server.py)
-        self._thread = threading.Thread(
-            target=self._server.run, args=([listener],), name="control", daemon=True
-        )
+    def __init__(
+        self,
+        listener: socket.socket,
+        answers: Answers,
+        *,
+        state: StateFolder | None = None,
+        orders: Orders | None = None,
+        chronicle: Chronicle | None = None,
+        tcp: tuple[int, str] | None = None,
+    ) -> None:
+        """*tcp*: a port of 127.0.0.1 and a token. Raises OSError where the port is taken."""
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
+        app = _app(_Desk(Calls(answers, state, orders, chronicle), self._pool))
+        # A server for each way in: a request's own word on how it came is not to be trusted, as
+        # the peer's address is unknown, like a unix socket's, once the peer has gone.
+        self._ways: list[tuple[uvicorn.Server, socket.socket]] = [
+            (_server(app), OwnUserOnly(listener))
+        ]
+        self.tcp_port: int | None = None
+        if tcp is not None:
+            port, token = tcp
+            by_tcp = loopback.listen(port)
+            self.tcp_port = by_tcp.getsockname()[1]
+            guard = loopback.Guard(app, _refuse, port=self.tcp_port, token=token)
+            self._ways.append((_server(guard), by_tcp))
+        self._thread = threading.Thread(target=self._run, name="control", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def close(self) -> None:
-        """Ends it, waiting at most a second for an answer under way."""
-        self._server.should_exit = True
-        self._thread.join(1.0)
+        """Ends it, waiting at most a second for answers under way."""
+        for server, _ in self._ways:
+            server.should_exit = True
+        if self._thread.is_alive():
+            self._thread.join(1.0)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        # uvicorn makes a unix socket of its own 0666, hence ours (uvicorn 0.54, server.py)
+        await asyncio.gather(*(server.serve([listener]) for server, listener in self._ways))
 
 
-def _endpoint(answer: Callable[[], Status | Devices]) -> Callable[[Request], Any]:
-    async def respond(request: Request) -> Response:
-        return Response(msgspec.json.encode(answer()), media_type="application/json")
+class OwnUserOnly(socket.socket):
+    """A listening unix socket that hangs up on other users before they are heard (unix(7)).
 
-    return respond
+    The permissions of the socket and its folder keep them out already; root passes by those.
+    """
+
+    def __init__(self, listener: socket.socket) -> None:
+        super().__init__(fileno=listener.detach())
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        while True:
+            connection, address = super().accept()
+            size = struct.calcsize("3i")
+            peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+            _, uid, _ = struct.unpack("3i", peer)
+            if uid == os.getuid():
+                return connection, address
+            connection.close()
+            _log.warning("user %d has asked for the control socket and was refused", uid)
+
+
+class _Protocol(H11Protocol):
+    """What is no HTTP is answered in JSON too."""
+
+    def send_400_response(self, msg: str) -> None:
+        body = msgspec.json.encode(Error(error=f"this is not HTTP/1.1: {msg}"))
+        head = (
+            "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode("ascii") + body)
+        self.transport.close()
+
+
+def _server(app: Any) -> uvicorn.Server:
+    config = uvicorn.Config(
+        app,
+        loop="asyncio",
+        http=_Protocol,
+        ws="none",
+        lifespan="off",
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        timeout_graceful_shutdown=1,
+    )
+    return uvicorn.Server(config)
+
+
+def _app(desk: _Desk) -> Starlette:
+    paths: dict[str, dict[str, Route]] = {}
+    for route in ROUTES:
+        paths.setdefault(route.path, {})[route.method] = route
+    app = Starlette(
+        routes=[
+            Served(path, desk.endpoint(routes), methods=list(routes))
+            for path, routes in paths.items()
+        ],
+        exception_handlers={HTTPException: _no_such_path, Exception: _our_bug},
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+class _Desk:
+    """Takes requests apart, has ``calls`` do them, and puts answers together."""
+
+    def __init__(self, calls: Calls, pool: ThreadPoolExecutor) -> None:
+        self._calls = calls
+        self._pool = pool
+        self._followers = 0
+
+    def endpoint(self, routes: dict[str, Route]) -> Callable[[Request], Awaitable[Response]]:
+        """*routes*: of one path, by method."""
+
+        async def respond(request: Request) -> Response:
+            route = routes["GET" if request.method == "HEAD" else request.method]
+            try:
+                return Response(await self._answer(route, request), media_type="application/json")
+            except Refused as refusal:
+                return _error(refusal.status, refusal.sentence)
+            except ClientDisconnect:
+                return _error(400, "the request has no end")
+
+        return respond
+
+    async def _answer(self, route: Route, request: Request) -> bytes:
+        given: dict[str, Any] = dict(request.path_params)
+        asked = _read_query(request, route.query or Nothing)
+        if route.body is not None:
+            given["body"] = await _read_body(request, route.body)
+        if isinstance(asked, EventsAsked):
+            return msgspec.json.encode(await self._events(asked))
+        call = getattr(self._calls, route.name)
+        if route.name in _PUBLISHED:
+            return msgspec.json.encode(call())
+        return await self._in_thread(lambda: msgspec.json.encode(call(**given)))
+
+    async def _events(self, asked: EventsAsked) -> Events:
+        """Waits for the first one, where there is none yet and that is asked for."""
+        until_s = time.monotonic() + min(asked.wait, WAIT_S)
+        chronicle, loop, news = self._calls.chronicle, asyncio.get_running_loop(), asyncio.Event()
+        if chronicle is None or not asked.wait > 0:
+            return await self._in_thread(lambda: self._calls.events(asked))
+        if self._followers >= FOLLOWERS:
+            raise Refused(503, f"{FOLLOWERS} clients wait for what happens already")
+
+        def heard() -> None:
+            with contextlib.suppress(RuntimeError):  # the server has just ended
+                loop.call_soon_threadsafe(news.set)
+
+        self._followers += 1
+        try:
+            with chronicle.listening(heard):
+                while True:
+                    news.clear()
+                    answer = await self._in_thread(lambda: self._calls.events(asked))
+                    left_s = until_s - time.monotonic()
+                    if answer.entries or left_s <= 0:
+                        return answer
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(news.wait(), left_s)
+        finally:
+            self._followers -= 1
+
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+
+def _read_query(request: Request, kind: type[msgspec.Struct]) -> msgspec.Struct:
+    try:
+        return msgspec.convert(dict(request.query_params), kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise Refused(400, _what_is_wrong(error)) from None
+
+
+async def _read_body(request: Request, kind: type[msgspec.Struct]) -> msgspec.Struct:
+    """An empty body is an empty object."""
+    text, length = bytearray(), 0
+    async for part in request.stream():
+        length += len(part)
+        if length <= BODY_BYTES:
+            text += part
+        elif length > _HEARD_OUT_BYTES:
+            break
+    if length > BODY_BYTES:
+        raise Refused(413, f"the body has more than {BODY_BYTES} bytes")
+    try:
+        found = msgspec.json.decode(bytes(text) or b"{}")
+        return msgspec.convert(_with_integers(found), kind)
+    except msgspec.ValidationError as error:
+        raise Refused(400, _what_is_wrong(error)) from None
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise Refused(400, f"the body is not JSON: {error}") from None
+
+
+def _with_integers(found: Any) -> Any:
+    """2.0 is an integer too (JSON Schema 2020-12, 6.1.1); msgspec is stricter."""
+    if not isinstance(found, dict):
+        return found
+    return {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in found.items()
+    }
+
+
+def _what_is_wrong(error: msgspec.ValidationError) -> str:
+    """The field first: msgspec says "Expected `int`, got `str` - at `$.priority`"."""
+    said, _, place = str(error).partition(" - at `$")
+    said = said.replace("`", "").replace("Object", "the object")
+    field = place.rstrip("`").lstrip(".")
+    return (f"{field}: " if field else "") + said[:1].lower() + said[1:]
+
+
+def _error(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Response:
+    body = msgspec.json.encode(Error(error=sentence))
+    return Response(body, status, headers, media_type="application/json")
+
+
+def _refuse(status: int, sentence: str) -> Response:
+    """Who has not shown that he may ask; the scheme as RFC 6750 wants it."""
+    return _error(status, sentence, {"WWW-Authenticate": "Bearer"} if status == 401 else None)
+
+
+async def _no_such_path(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    there = ", ".join(f"{route.method} {route.path}" for route in ROUTES)
+    asked = f"{request.method} {request.scope['path']}"
+    sentence = f"there is no {asked}; there are: {there}"
+    return _error(error.status_code, sentence, error.headers)
+
+
+async def _our_bug(request: Request, error: Exception) -> Response:
+    return _error(500, f"a bug of ours: {type(error).__name__}; it is in supervisor.log")

@@ -3,7 +3,7 @@
 Replaying it gives the core its state back. It is not synced to the disk: it has to survive our
 death, not the machine's, after which nothing of what it tells of is left running. What the core
 makes of the events is not written. A journal ends with its supervisor's work (``retire``); one that
-grows long goes on as a short one (``begin_anew``; what that holds is in ``compaction``).
+grows long goes on as a short one (``begin_anew``; ``core.memory`` makes that of all it knows).
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def replay(path: Path) -> Iterator[Event]:
         for line in file:
             try:
                 event = _decoder.decode(line)
-            except msgspec.MsgspecError as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 _cut(path, good_bytes, len(line), str(error))
                 return
             if not line.endswith(b"\n"):

@@ -3,11 +3,19 @@
 Both are written whole, by rename, so a reader never sees half of one. The host writes the status;
 everyone else reads it, during the run and after.
 
-    runs/RUN/run.json       RunSpec, written once by ``scheduler run``
-    runs/RUN/status.json    RunStatus, by the host
+    runs/RUN/run.json       RunSpec, written by the command line; a new priority is put in there
+    runs/RUN/status.json    RunStatus, by the host; by the supervisor while no host lives
+    runs/RUN/host.lock      held by the host while it lives; says which process that is
     runs/RUN/study-K.db     a study that the script kept in memory, K in the order of use
     runs/RUN/logs/N.log     what the attempt with Optuna's trial number N printed
     runs/RUN/outcomes/      what attempts wrote down before they ended
+    runs/RUN/checkpoints/   what trials that are not over keep for their next attempt
+
+A run that the supervisor keeps (``machine.keeper``) has besides:
+
+    runs/RUN/environment.json   the environment of who submitted it; 0600, it may hold secrets
+    runs/RUN/output.log         what its hosts printed, of all lives
+    runs/RUN/asked              "cancel" or "interrupt": how its user wants it to end
 """
 
 from __future__ import annotations
@@ -20,7 +28,13 @@ import msgspec
 
 from scheduler.core.model import Change, Run
 
-State = Literal["starting", "running", "finishing", "finished", "interrupted", "failed"]
+State = Literal[
+    "queued", "starting", "running", "finishing", "finished", "interrupted", "failed", "cancelled"
+]
+#: Nothing goes on by itself after these.
+FINAL: frozenset[State] = frozenset({"finished", "interrupted", "failed", "cancelled"})
+Wish = Literal["cancel", "interrupt"]
+ASKED = "asked"
 T = TypeVar("T")
 
 
@@ -38,12 +52,31 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     storage: str | None = None
     study_name: str | None = None
     start: Literal["auto", "fork", "re-run"] = "auto"  #: how attempts start
+    python: str = ""  #: the interpreter of who asked; "": the supervisor's own
+    umask: int | None = None  #: of who asked; None: the supervisor's own
+    priority: int = 0  #: larger first
+    after: tuple[str, ...] = ()  #: runs that must be finished before this one starts
+    kept: bool = False  #: the supervisor starts its host, and starts it again when it dies
+    stop_grace_s: float = 30.0  #: what an attempt has between SIGTERM and SIGKILL
+    nice: int = 10  #: added to the attempts' own; 0: as the user has it
+    io: Literal["best-effort", "idle", "none"] = "best-effort"  #: "none": as the user has it
 
 
 class Best(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     value: float
     params: dict[str, Any]
+    at_s: float | None = None  #: when its trial was finished
+
+
+class LiveTrial(msgspec.Struct, frozen=True, kw_only=True):
+    """What a running attempt has reported last. None: nothing yet, or no finite number."""
+
+    number: int  #: Optuna's
+    step: int | None = None
+    value: float | None = None
+    reported_at_s: float | None = None
+    params: dict[str, Any] = {}  #: the first eight, long text cut
 
 
 class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +84,7 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     run: str
     state: State
-    host_pid: int
+    host_pid: int  #: 0: none lives, the supervisor wrote this
     updated_at_s: float
     started_at_s: float | None = None  #: when the first attempt started
     study_name: str | None = None
@@ -65,11 +98,17 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     retried: int = 0
     done_before: int = 0  #: trials that were done when this life of the run began
     running: dict[str, int] = {}  #: Optuna's trial number by attempt id
+    live: dict[str, LiveTrial] = {}  #: by attempt id
+    #: When the last trials came to their final outcome, 256 at most, oldest first, of all lives.
+    finished_at_s: tuple[float, ...] = ()
+    #: How long the last attempts of complete and pruned trials took, 256 at most, oldest first.
+    durations_s: tuple[float, ...] = ()
     best: Best | None = None  #: None as well where there are several objectives
     hold: str | None = None  #: why no further trial starts now
     changes: tuple[Change, ...] = ()  #: their ``trial`` is Optuna's number of the attempt
     warnings: tuple[str, ...] = ()
     error: str | None = None
+    exit_code: int | None = None  #: the host's, once it has ended
 
 
 def write_whole(path: Path, value: msgspec.Struct) -> None:
@@ -89,3 +128,14 @@ def read_whole(path: Path, kind: type[T]) -> T | None:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:
         return None
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(str(error)) from None
+
+
+def read_wish(folder: Path) -> Wish | None:
+    """How the user wants the run to end, if they have said so since it began or last went on."""
+    try:
+        text = (folder / ASKED).read_text(encoding="ascii")
+    except (OSError, UnicodeError):
+        return None
+    return "cancel" if text == "cancel" else "interrupt" if text == "interrupt" else None

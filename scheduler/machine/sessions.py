@@ -23,7 +23,7 @@ import msgspec
 
 from scheduler import wire
 from scheduler.core.actions import Action, Halt, Hold, Note, Settle, Start, Stop
-from scheduler.core.events import Event, Exited, Joined, Left, Offered, Started, Withdrawn
+from scheduler.core.events import Event, Exited, Joined, Left, Offered, Saved, Started, Withdrawn
 from scheduler.core.model import Budget, Process
 from scheduler.machine import processes
 from scheduler.machine.admittance import refusal
@@ -225,13 +225,13 @@ class Sessions:
         self.idle_since_s = None if self._joined else time.monotonic()
 
 
-def _run_of(said: Offered | Withdrawn | Started | Exited | Left) -> str:
+def _run_of(said: Offered | Withdrawn | Started | Exited | Saved | Left) -> str:
     match said:
         case Offered():
             return said.trial.run
         case Withdrawn() | Left():
             return said.run
-        case Started() | Exited():
+        case Started() | Exited() | Saved():
             return said.attempt.rpartition("/")[0]
 
 

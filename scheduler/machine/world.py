@@ -12,8 +12,11 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from enum import Enum
 from queue import SimpleQueue
+
+import msgspec
 
 from probes.reading import Probe, Reading
 from scheduler.core import pace
@@ -21,26 +24,39 @@ from scheduler.core.actions import Action
 from scheduler.core.core import Core
 from scheduler.core.events import Event, Exited, Found, Joined, Sampled, Vanished
 from scheduler.core.model import Budget
-from scheduler.core.view import AttemptView, View
+from scheduler.core.view import View
 from scheduler.machine import hosts, processes
 from scheduler.machine.answers import Answers, Devices, Status, Supervisor
+from scheduler.machine.bests import Bests
 from scheduler.machine.budgets import Here
-from scheduler.machine.compaction import events_of
+from scheduler.machine.chronicle import Chronicle
+from scheduler.machine.counted import attempts, leases, trees
 from scheduler.machine.devices import Poller, blind
 from scheduler.machine.journal import Journal, Unwritten
+from scheduler.machine.keeper import RUNS_AT_ONCE
+from scheduler.machine.leaving import GRACE_S
+from scheduler.machine.orders import Given, Orders, Refused
 from scheduler.machine.orphans import Lease, Orphans
 from scheduler.machine.sessions import Sessions
 from scheduler.machine.state import StateFolder
+from scheduler.machine.steward import Rules, Steward
+from scheduler.machine.telling import entries_of
 
 _log = logging.getLogger(__name__)
 
-#: Journals are shortened beyond this: it takes some 6 s to replay, and a start may take 15.
-JOURNAL_BYTES = 32 << 20
+#: Journals are shortened beyond this: it takes a second to replay.
+JOURNAL_BYTES = 4 << 20
 FRESH_S = 1.5  #: a reading older than this admits nobody who has just come
 
 
+class _Call(Enum):
+    LEAVE = "leave"
+    LOOK = "look"  #: a host has ended
+
+
 class World:
-    """Give it to the loop after ``start``. Other threads may read ``view`` and ``readings``."""
+    """Give it to the loop after ``start``. Other threads may read ``view`` and ``readings``, and
+    give ``orders``."""
 
     def __init__(
         self,
@@ -52,6 +68,11 @@ class World:
         budgets: tuple[Budget, ...],
         sources: Sequence[Sequence[Probe]],
         linger_s: float,
+        lasting: bool = False,
+        rules: Rules = tuple,
+        runs_at_once: Callable[[], int] = lambda: RUNS_AT_ONCE,
+        grace_s: float = GRACE_S,
+        chronicle: Chronicle | None = None,
     ) -> None:
         self._core = core
         self._journal = journal
@@ -60,28 +81,58 @@ class World:
         self._linger_s = linger_s
         self._since_s = time.time()
         self._journal_limit_bytes = JOURNAL_BYTES
-        self._queue: SimpleQueue[Event | None] = SimpleQueue()
+        self._chronicle = chronicle
+        self._bests = Bests(state)
+        self._is_lasting = lasting
+        self._queue: SimpleQueue[Event | Given | _Call] = SimpleQueue()
         self._next: deque[Event] = deque()
         self._sessions = Sessions(listener, budgets, self._queue.put)
         self._poller = Poller(sources, self._trees, self._queue.put)
         self._orphans = Orphans(self._is_host_alive)
+        self._steward = Steward(
+            state,
+            lambda: self._queue.put(_Call.LOOK),
+            rules=rules,
+            runs_at_once=runs_at_once,
+            grace_s=grace_s,
+            tell=self._tell_of_run,
+        )
+        self.orders = Orders(self._queue.put)
         self._last: Event | None = None  #: the event that is handled, or was last
         self._polled: View | None = None  #: what was so after the last reading
         self._kept: deque[Event] = deque()  #: until there is a reading that is not old
         self._read_at_s = -math.inf  #: monotonic
         self.view = core.view()
         self.readings: tuple[Reading, ...] = ()
+        self._when_ready: Callable[[], None] = lambda: None
         self.is_broken = False  #: a thread of ours has ended by a bug
 
-    def start(self) -> None:
-        """Begins to poll and to take hosts."""
-        self._next.append(Found(at_s=time.time(), budgets=self._budgets))
+    def start(self, when_ready: Callable[[], None] = lambda: None) -> None:
+        """Begins to poll and to take hosts. Raises OSError where the state folder takes nothing.
+
+        *when_ready* is called on the loop's thread once what others may see is whole.
+        """
+        self._when_ready = when_ready
+        if self._is_lasting:
+            self._steward.stay()
+        self._next.append(Found(at_s=time.time(), budgets=self._budgets, boot_id=hosts.boot_id()))
+        self._next.extend(self._steward.ruled())
         self._sessions.start()
         self._poller.start()
 
     def stop(self) -> None:
         """Ends the loop soon. From any thread or signal handler."""
-        self._queue.put(None)
+        self._queue.put(_Call.LEAVE)
+
+    def nudge(self) -> None:
+        """Has the devices read soon, and the rules in force looked at. From any thread."""
+        self._poller.nudge()
+
+    def ours(self) -> frozenset[int]:
+        """The pids of our hosts and attempts, as last published. From any thread."""
+        joined = (host.pid for host in dict(self._sessions.hosts).values() if host is not None)
+        running = (one.process.pid for one in attempts(self.view) if one.process is not None)
+        return frozenset({*joined, *running})
 
     def break_off(self) -> None:
         """Ends the loop for a bug of ours."""
@@ -92,22 +143,56 @@ class World:
         """Waits for the next event; None: it is time to leave."""
         self.view = self._core.view()
         if isinstance(self._last, Sampled):
-            self._poller.every(min(pace.period_s(self._polled, self.view), self._linger_s))
+            period_s = pace.period_s(self._polled, self.view)
+            self._poller.every(min(period_s, math.inf if self.is_lasting else self._linger_s))
             self._polled = self.view
-        if any(one.state == "releasing" for one in self._attempts()):
+        if any(one.state == "releasing" for one in attempts(self.view)):
             # A device shows what it got back some time after the exit.
             self._poller.nudge(again=True)
+        if not self._next:
+            self._when_ready()
+            self._when_ready = lambda: None
         while not self._next:
-            event = self._queue.get()
-            if event is None or self._is_done(event):
+            if self._is_time_to_leave(self._queue.get()):
                 return None
-            self._take(event)
         self._last = self._next.popleft()
         return self._last
 
+    def _is_time_to_leave(self, come: Event | Given | _Call) -> bool:
+        """Takes what has come out of the queue."""
+        if come is _Call.LEAVE:
+            return True
+        if isinstance(come, Given):
+            self._obey(come)
+        elif not isinstance(come, _Call):
+            if self._is_done(come):
+                return True
+            self._take(come)
+        is_due = isinstance(come, Given | _Call | Sampled)
+        return is_due and self._steward.look(
+            dict(self._sessions.hosts), may_start=self._journal.problem is None
+        )
+
+    def _obey(self, given: Given) -> None:
+        if not given.take():
+            return
+        try:
+            events = self._steward.carry_out(given.order, self.view, dict(self._sessions.hosts))
+        except Refused as refused:
+            given.answer(refused)
+            return
+        except BaseException as bug:  # it ends us; who waits must not wait for the dead
+            given.answer(Refused(500, f"a bug of ours: {type(bug).__name__}: {bug}"))
+            raise
+        self._next.extend(events)
+        given.answer(None)
+
     def _take(self, event: Event) -> None:
         """Line up what is to be handled: *event*, or with it what waited for it, or nothing yet."""
+        if isinstance(event, Joined):
+            event = self._with_priority(event)
         if isinstance(event, Sampled):
+            self._next.extend(self._steward.ruled())
             if self._is_seen(event):
                 self._next.append(event)
             self._next.extend(self._kept)
@@ -119,6 +204,14 @@ class World:
         if isinstance(event, Exited | Vanished):
             self._poller.nudge()  # the memory that it gave back is waited for
 
+    def _with_priority(self, joined: Joined) -> Joined:
+        """A host says the one that its life began with; its user may have set another since."""
+        priority = self._steward.priority(joined.run.id)
+        if priority is None:
+            return joined
+        run = msgspec.structs.replace(joined.run, priority=priority)
+        return msgspec.structs.replace(joined, run=run)
+
     def _is_in_the_dark(self, event: Event) -> bool:
         """A run that comes after a time without readings waits for a new one, so that its trials
         are not admitted by what was so seconds ago."""
@@ -129,6 +222,12 @@ class World:
 
     def perform(self, action: Action) -> None:
         self._sessions.send(action)
+        if self._chronicle is not None:
+            self._chronicle.tell_all(entries_of(action))
+
+    def _tell_of_run(self, what: str, text: str, run: str) -> None:
+        if self._chronicle is not None:
+            self._chronicle.tell("run", what, text, run=run)
 
     def go_blind(self, unwritten: Unwritten) -> None:
         """Holds all new starts until the journal can be written again.
@@ -144,6 +243,8 @@ class World:
     def _is_seen(self, sampled: Sampled) -> bool:
         """Does what is due once a poll; whether the core may see this one."""
         self.readings, self._read_at_s = sampled.readings, time.monotonic()
+        if self._chronicle is not None:
+            self._chronicle.tell_all(self._bests.look(self._sessions.connected))
         for attempt in self._orphans.look(self._leases(), self._sessions.connected):
             self._queue.put(Vanished(at_s=time.time(), attempt=attempt))
         if not self._journal.retry():
@@ -154,40 +255,34 @@ class World:
 
     def _shorten_journal(self) -> None:
         try:
-            self._journal.begin_anew(events_of(self.view, self._budgets))
-            self._journal_limit_bytes = JOURNAL_BYTES
+            self._journal.begin_anew([self._core.remember()])
         except OSError as error:
-            self._journal_limit_bytes = 2 * self._journal.size_bytes
             _log.error("the journal stays long: %s", error)
+        self._journal_limit_bytes = max(JOURNAL_BYTES, 2 * self._journal.size_bytes)
 
     def _is_done(self, event: Event) -> bool:
         idle_since_s = self._sessions.idle_since_s
+        if self.is_lasting:
+            return False
         if not isinstance(event, Sampled) or idle_since_s is None or self._leases():
             return False
         return time.monotonic() - idle_since_s >= self._linger_s
+
+    @property
+    def is_lasting(self) -> bool:
+        """It does not leave after the last run."""
+        return self._steward.is_lasting
 
     @property
     def is_idle(self) -> bool:
         """Nobody is connected, and nothing of ours runs."""
         return not self._sessions.connected and not self._leases()
 
-    def _attempts(self) -> Iterator[AttemptView]:
-        """All that count on a device, as last published."""
-        for device in self.view.devices:
-            yield from device.attempts
-
     def _leases(self) -> list[Lease]:
-        """Attempts whose process runs, or is about to."""
-        return [
-            Lease(attempt=one.attempt.id, run=one.attempt.trial.run, process=one.process)
-            for one in self._attempts()
-            if one.state != "releasing"
-        ]
+        return leases(self.view)
 
     def _trees(self, device: str) -> tuple[int, ...]:
-        """Whom to ask a device about: those who give memory back included."""
-        processes_there = (one.process for one in self._attempts() if one.attempt.device == device)
-        return tuple(one.pid for one in processes_there if one is not None)
+        return trees(self.view, device)
 
     def _is_host_alive(self, run: str) -> bool | None:
         """By the process that joined; after a restart, by what its host has written."""

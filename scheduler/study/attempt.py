@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Any, NoReturn
 
 import optuna
 
-from scheduler.study import inside, outcome
+from scheduler import Stopped
+from scheduler.study import inside, outcome, stopping
 from scheduler.study.channel import Go, HostGone, Line
 from scheduler.study.prepare import leave, prepare
 from scheduler.study.standins import StandInPruner, StandInSampler, StandInStorage
@@ -78,22 +80,28 @@ def _run(
     catch: tuple[type[Exception], ...],
     study: optuna.Study,
 ) -> int:
+    """The exit code; below zero for the signal to end by."""
     storage = inside.storage_of(study)
     assert isinstance(storage, StandInStorage)
     storage.know(go.trial)
     trial = optuna.Trial(study, inside.trial_id_of(go.trial))
     error: BaseException | None = None
     try:
-        result = outcome.returned(trial.number, objective(trial))
+        with stopping.raised_in_objective():
+            value = objective(trial)
+        result = outcome.returned(trial.number, value)
     except HostGone:
         raise
     except BaseException as raised:
         error = raised
         result = outcome.raised(trial.number, raised, catch)
-        if result.state == "failed":
+        if result.state == "failed" and not isinstance(raised, Stopped):
             print(result.traceback, file=sys.stderr, end="")
+        if result.state == "failed" and stopping.was_received():
+            return -signal.SIGTERM  # whatever went wrong while it saved: no outcome, it comes back
     outcome.write_down(result, Path(go.outcome))
     line.ask("finish", result, _pickled(error))
+    stopping.end_at_once()
     return 0 if result.state != "failed" else 1
 
 

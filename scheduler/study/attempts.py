@@ -17,12 +17,11 @@ import optuna
 from scheduler import wire
 from scheduler.core.actions import Settle
 from scheduler.core.events import Exited, Running, Started
-from scheduler.core.model import Attempt, Budget, Evidence, Process, Trial
+from scheduler.core.model import Attempt, Budget, Evidence, Trial
 from scheduler.machine import processes
-from scheduler.study import inside, requests
+from scheduler.machine.runs import LiveTrial
 from scheduler.study.asking import Asking
 from scheduler.study.board import Board
-from scheduler.study.channel import Go
 from scheduler.study.desk import Call, Desk
 from scheduler.study.finish import Finisher
 from scheduler.study.launch import Ended, Forked, Launcher, LauncherGone, tail
@@ -31,9 +30,9 @@ from scheduler.study.outcome import read as read_outcome
 from scheduler.study.reactor import Reactor
 from scheduler.study.record import Record
 from scheduler.study.resume import once_more
+from scheduler.study.saves import LOOK_EVERY_S, Saves
+from scheduler.study.signalling import Signalling
 
-STOP_GRACE_S = 5.0  #: between SIGTERM and SIGKILL
-LINGER_S = 30.0  #: how long the exit handlers of a finished attempt may take
 MAX_SPARE_DEATHS = 3
 
 Send = Callable[[wire.FromHost], None]
@@ -65,7 +64,8 @@ class Attempts:
             call, self._lives, self._asking, reactor, self._tell_finished, self._end_with
         )
         self._spares_lost_at: list[int] = []
-        self._left: list[Process] = []  # attempts that are gone, and had children that were not
+        self._signalling = Signalling(reactor, call.stop_grace_s)
+        self._saves = Saves(call.folder, call.line, send)
         self._all_go_back: str | None = None  #: why
         self.budgets: dict[str, Budget] = {}  #: the devices that attempts may be given
         self.numbers: dict[int, int] = {}  #: Optuna's number of a trial's last attempt
@@ -88,6 +88,19 @@ class Attempts:
             if live.runs and live.number is not None
         }
 
+    def live(self) -> dict[str, LiveTrial]:
+        """What those that run have reported, by attempt id."""
+        return {
+            live.attempt.id: shown
+            for live in self._lives.values()
+            if (shown := live.shown()) is not None
+        }
+
+    def look_for_saves(self) -> None:
+        """Tell of checkpoints, now and again after a while."""
+        self._saves.look(self._lives.values())
+        self._reactor.after(LOOK_EVERY_S, self.look_for_saves)
+
     def unsettled(self) -> tuple[Running, ...]:
         """What a supervisor must know when it is joined."""
         return tuple(
@@ -96,9 +109,10 @@ class Attempts:
             if not live.told or live.runs
         )
 
-    def report_exits(self) -> None:
-        """Say again which of the unsettled have ended."""
+    def report_again(self) -> None:
+        """Say again which of the unsettled have ended, and when those that run have saved."""
         for live in list(self._lives.values()):
+            self._saves.tell(live)
             if live.evidence is not None:
                 self._report_exit(live)
 
@@ -113,8 +127,7 @@ class Attempts:
         """End what is left."""
         self._asking.close()
         self._launcher.close()
-        for leader in self._left:
-            self._signal_session(leader, signal.SIGKILL)
+        self._signalling.close()
         for live in self._lives.values():
             if live.peer is not None:
                 self._desk.dismiss(live.peer)
@@ -147,7 +160,7 @@ class Attempts:
         """The sampler or the storage raised: in ``optimize`` this ends the run."""
         self._finisher.end_with(error)
         self._let_go(live)
-        self._kill(live, signal.SIGKILL)
+        self._signalling.kill(live)
 
     def _asked(self, live: Live, asked: optuna.Trial) -> None:
         live.asked = asked
@@ -158,28 +171,9 @@ class Attempts:
         elif live.evidence is not None:  # it died while the sampler was at work
             self._report_exit(live)
         elif live.peer is not None:
-            live.peer.go(self._go(live, asked))
-
-    def _go(self, live: Live, asked: optuna.Trial) -> Go:
-        budget = self.budgets[live.attempt.device]
-        studies = enumerate(self._call.studies)
-        return Go(
-            attempt=live.attempt,
-            study=self._call.study_index,
-            studies=tuple(requests.handle_of(index, study) for index, study in studies),
-            trial=inside.live_record(asked),
-            search_space=asked.relative_search_space or {},
-            relative_params=asked.relative_params,
-            environment=dict(budget.device.environment),
-            on_host=budget.device.kind == "host",
-            total_bytes=budget.device.total_bytes,
-            threads=self._call.threads(budget),
-            log=live.log,
-            outcome=str(self._outcome_path(asked.number)),
-        )
-
-    def _outcome_path(self, number: int) -> Path:
-        return self._call.folder / "outcomes" / f"{self._call.line}-{number}.json"
+            self._saves.begin(live)
+            budget = self.budgets[live.attempt.device]
+            live.peer.go(self._call.go(live.attempt, asked, budget, live.log))
 
     def _news(self, descriptor: int) -> None:
         try:
@@ -211,7 +205,7 @@ class Attempts:
         if live.process is not None:
             self._send(Started(at_s=0.0, attempt=event.attempt, process=live.process))
         if live.stopping or live.told:
-            self._kill(live, signal.SIGKILL)
+            self._signalling.kill(live)
 
     def _ended(self, event: Ended) -> None:
         if event.attempt is None:
@@ -222,15 +216,17 @@ class Attempts:
             self._desk.drain(live.peer)
             self._desk.dismiss(live.peer)
         if live.outcome is None and live.number is not None:
-            live.outcome = read_outcome(self._outcome_path(live.number))
+            live.outcome = read_outcome(self._call.outcome_path(live.number))
             self._tell_finished(live)
-        self._end_children(live)
+        self._signalling.end_children(live)
         log = Path(live.log) if live.log else self._call.folder / "logs" / "re-run.log"
         self._exited(live, evidence_of(live.outcome, event.status, tail(log)))
 
     def _exited(self, live: Live, evidence: Evidence) -> None:
         live.evidence = evidence
-        if live.asked is not None or live.told:
+        if live.goes_back is not None:
+            self._put_back(live, live.goes_back)
+        elif live.asked is not None or live.told:
             self._report_exit(live)
 
     def _report_exit(self, live: Live) -> None:
@@ -240,6 +236,8 @@ class Attempts:
         self._send(Exited(at_s=0.0, attempt=live.attempt.id, evidence=evidence))
         if live.told:
             del self._lives[live.attempt.id]
+            if live.is_final:
+                self._saves.remove(live.trial)
 
     def _let_go(self, live: Live) -> None:
         """Nothing more is to be told of it; it is forgotten when its process is gone."""
@@ -268,8 +266,11 @@ class Attempts:
                 self._finisher.user_error(live.outcome, live.error)
             case settlement:
                 self._finisher.failed(live.number, because, fatal=settlement == "done")
-        self._outcome_path(live.number).unlink(missing_ok=True)
-        return settle.again if settle.settlement == "again" else None
+        self._call.outcome_path(live.number).unlink(missing_ok=True)
+        if settle.settlement == "again":
+            return settle.again
+        self._saves.remove(live.trial)
+        return None
 
     def _tell_finished(self, live: Live) -> None:
         """A finished outcome is told as soon as it is known; a failed one waits for its verdict."""
@@ -281,8 +282,9 @@ class Attempts:
         except Exception as error:  # the storage, the sampler: `optimize` would end with it
             self._finisher.end_with(error)
             return
-        self._outcome_path(live.outcome.number).unlink(missing_ok=True)
-        self._reactor.after(LINGER_S, lambda: self._kill(live, signal.SIGKILL))
+        live.is_final = True
+        self._call.outcome_path(live.outcome.number).unlink(missing_ok=True)
+        self._signalling.linger(live)
 
     def _spare_died(self) -> None:
         """The script, run again, ended before the line: a reason to end when it does so always."""
@@ -297,9 +299,9 @@ class Attempts:
     # -- stopping ------------------------------------------------------------------------------
 
     def stop(self, attempt: Attempt, because: str) -> None:
-        """SIGTERM, and SIGKILL when the grace time is over."""
+        """End it; its trial comes back."""
         if (live := self._lives.get(attempt.id)) is not None:
-            self._stop(live, because)
+            self._signalling.stop(live, because)
 
     def put_all_back(self, because: str) -> None:
         """The run is stopped: all come back as they were when it is resumed."""
@@ -307,32 +309,23 @@ class Attempts:
         for live in list(self._lives.values()):
             self._put_back_stopped(live, because)
 
+    def kill_all(self) -> None:
+        """The grace time is over."""
+        for live in list(self._lives.values()):
+            self._signalling.kill(live)
+
     def _put_back_stopped(self, live: Live, because: str) -> None:
+        """When it has ended: until then it may report, and may yet finish."""
         if live.told or live.number is None:
             return
-        self._finisher.put_back(live.number, once_more(live.trial), because)
-        self._stop(live, because)
+        if not live.runs:
+            self._put_back(live, because)
+            return
+        live.goes_back = because
+        self._signalling.stop(live, because)
+
+    def _put_back(self, live: Live, because: str) -> None:
+        """Without a word from the supervisor, which may not know why it ended."""
+        if live.number is not None and not live.told:
+            self._finisher.put_back(live.number, once_more(live.trial), because)
         self._let_go(live)
-
-    def _stop(self, live: Live, because: str) -> None:
-        live.stopping = because
-        self._kill(live, signal.SIGTERM)
-        self._reactor.after(STOP_GRACE_S, lambda: self._kill(live, signal.SIGKILL))
-
-    def _kill(self, live: Live, number: int) -> None:
-        """Signal an attempt's own process; what it started is ended after it."""
-        if live.process is not None and live.evidence is None:
-            processes.send(live.process, number)
-
-    def _end_children(self, live: Live) -> None:
-        """What an attempt has left in its session (data loaders) holds memory, so it is ended."""
-        leader = live.process
-        if leader is not None and processes.members(leader):
-            self._left.append(leader)
-            self._signal_session(leader, signal.SIGTERM)
-            kill = signal.SIGKILL
-            self._reactor.after(STOP_GRACE_S, lambda: self._signal_session(leader, kill))
-
-    def _signal_session(self, leader: Process, number: int) -> None:
-        for member in processes.members(leader):
-            processes.send(member, number)

@@ -5,8 +5,10 @@ Not here: Optuna's own log lines, which are printed as ever.
 
 from __future__ import annotations
 
+import math
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -14,13 +16,14 @@ import msgspec
 from optuna.trial import FrozenTrial, TrialState
 
 from scheduler.core.model import Change
-from scheduler.machine.runs import Best, RunStatus, write_whole
+from scheduler.machine.runs import Best, LiveTrial, RunStatus, write_whole
 from scheduler.machine.sizes import format_duration
 from scheduler.study.record import CAPACITY, PUT_BACK
 
 WRITE_EVERY_S = 0.5
 SAY_EVERY_S = 30.0  #: where the progress line cannot be drawn over itself
 CHANGES_KEPT = 200
+TIMES_KEPT = 256  #: of trials' ends and durations
 
 
 class Board:
@@ -36,6 +39,8 @@ class Board:
         self._written_s = 0.0
         self._said_s = time.monotonic()
         self._said = ""
+        #: Asked when the status is written, so that no report pays for it.
+        self.live: Callable[[], dict[str, LiveTrial]] | None = None
 
     def set(self, **fields: Any) -> None:
         """Change fields of the status."""
@@ -47,8 +52,16 @@ class Board:
     def count(self, trial: FrozenTrial) -> None:
         """Count a trial that has reached a final state, or an attempt that was put back."""
         field = counted_as(trial)
-        if field is not None:
-            self.set(**{field: getattr(self.status, field) + 1})
+        if field is None:
+            return
+        now = self.status
+        counted: dict[str, Any] = {field: getattr(now, field) + 1}
+        if field != "retried":
+            counted["finished_at_s"] = (*now.finished_at_s, time.time())[-TIMES_KEPT:]
+            took_s = duration_s(trial)
+            if took_s is not None:
+                counted["durations_s"] = (*now.durations_s, took_s)[-TIMES_KEPT:]
+        self.set(**counted)
 
     def started(self) -> None:
         """An attempt starts; the first one of this life is when the pace begins to count."""
@@ -82,6 +95,8 @@ class Board:
 
     def write(self) -> None:
         """Write the status file now, if anything has changed."""
+        if self.live is not None:
+            self.set(live=self.live())
         if self._dirty:
             self.set(updated_at_s=time.time())
             write_whole(self._path, self.status)
@@ -122,6 +137,18 @@ def counted_as(trial: FrozenTrial) -> str | None:
     return None
 
 
+def finished_at_s(trial: FrozenTrial) -> float | None:
+    """When *trial* came to its final state; None before that. Optuna keeps local times."""
+    return None if trial.datetime_complete is None else trial.datetime_complete.timestamp()
+
+
+def duration_s(trial: FrozenTrial) -> float | None:
+    """How long the last attempt of *trial* took; None unless it is COMPLETE or PRUNED by itself."""
+    if counted_as(trial) not in ("complete", "pruned") or trial.duration is None:
+        return None
+    return trial.duration.total_seconds()
+
+
 def progress_line(status: RunStatus, now_s: float) -> str:
     """`[12/400] 3 running, best 0.123 (trial 7), 4 pruned, 1 came back, 2 h 10 min left`"""
     done = status.complete + status.pruned + status.failed + status.capacity
@@ -153,13 +180,16 @@ def time_left_s(status: RunStatus, done: int, now_s: float) -> float | None:
 
 
 def best_of(study: Any) -> Best | None:
-    """The best trial; None before there is one or with several objectives."""
+    """The best trial; None before there is one, with several objectives, or if it is infinite."""
     try:
         trial = study.best_trial
     except (ValueError, RuntimeError):
         return None
+    if not math.isfinite(trial.value):
+        return None  # JSON has no such number
     return Best(
         number=trial.number,
         value=trial.value,
         params=msgspec.to_builtins(trial.params, enc_hook=repr),
+        at_s=finished_at_s(trial),
     )

@@ -13,13 +13,14 @@ import pickle
 import threading
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Literal
 
 from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from scheduler.core.model import Attempt
+from scheduler.study.stopping import Undisturbed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +47,11 @@ class Go:
     on_host: bool  #: the device is the host's RAM
     total_bytes: int | None  #: of the device
     threads: int
+    nice: int  #: see RunSpec, as the next
+    io: Literal["best-effort", "idle", "none"]
     log: str
     outcome: str  #: where to write the outcome down
+    checkpoints: str  #: the trial's folder; not there until the objective asks for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +80,34 @@ class Line:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._lock = threading.Lock()
+        self._unread = 0  #: answers that are still to come
 
     def ask(self, what: str, *arguments: Any) -> Any:
-        """Ask the host and wait. Raises what the host's side raised, or HostGone."""
+        """Ask the host and wait. Raises what the host's side raised, or HostGone.
+
+        What a handler of the objective's own raises meanwhile comes out as it is: these two are
+        no errors that a pipe without a time limit has.
+        """
         try:
-            with self._lock:
-                self._connection.send(Request(what, arguments))
-                reply = self._connection.recv()
+            with Undisturbed(), self._lock:
+                reply = self._exchange(Request(what, arguments))
+        except (TimeoutError, InterruptedError):
+            raise
         except (EOFError, OSError) as error:
             raise HostGone from error
         if isinstance(reply, Raised):
             raise reply.error
         return reply.value
+
+    def _exchange(self, request: Request) -> Any:
+        """Answers come in order; one that a handler of the objective's own has cut is passed by."""
+        self._connection.send(request)
+        self._unread += 1
+        while True:
+            reply = self._connection.recv()
+            self._unread -= 1
+            if not self._unread:
+                return reply
 
 
 def answer(connection: Connection, reply: Answer | Raised) -> None:

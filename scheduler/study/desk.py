@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 
-from scheduler.core.model import Budget, Run
+from scheduler.core.model import Attempt, Budget, Run
 from scheduler.study import inside, requests
 from scheduler.study.asking import Asking
-from scheduler.study.channel import Answer, Raised, Request, answer
+from scheduler.study.channel import Answer, Go, Raised, Request, answer
+from scheduler.study.checkpoints import path_of
 from scheduler.study.launch import Peer
 from scheduler.study.live import Live
 from scheduler.study.reactor import Reactor
@@ -32,11 +33,39 @@ class Call:
     studies: list[optuna.Study]
     folder: Path
     threads: Callable[[Budget], int]
+    stop_grace_s: float  #: see RunSpec, as the next two
+    nice: int
+    io: Literal["best-effort", "idle", "none"]
     protected: frozenset[str]  #: files that a script that is run again must not delete
 
     @property
     def study(self) -> optuna.Study:
         return self.studies[self.study_index]
+
+    def outcome_path(self, number: int) -> Path:
+        """Where the attempt with Optuna's *number* writes its outcome down."""
+        return self.folder / "outcomes" / f"{self.line}-{number}.json"
+
+    def go(self, attempt: Attempt, asked: optuna.Trial, budget: Budget, log: str) -> Go:
+        """What *attempt* is told to begin with."""
+        studies = enumerate(self.studies)
+        return Go(
+            attempt=attempt,
+            study=self.study_index,
+            studies=tuple(requests.handle_of(index, study) for index, study in studies),
+            trial=inside.live_record(asked),
+            search_space=asked.relative_search_space or {},
+            relative_params=asked.relative_params,
+            environment=dict(budget.device.environment),
+            on_host=budget.device.kind == "host",
+            total_bytes=budget.device.total_bytes,
+            threads=self.threads(budget),
+            nice=self.nice,
+            io=self.io,
+            log=log,
+            outcome=str(self.outcome_path(asked.number)),
+            checkpoints=str(path_of(self.folder, self.line, attempt.trial.number)),
+        )
 
 
 class Desk:
@@ -101,6 +130,8 @@ class Desk:
                 answer(peer.connection, Answer(None))
             case what, arguments:
                 answer(peer.connection, Answer(self._value(asked, what, arguments)))
+                if live is not None and what == "storage":
+                    _notice(live, arguments)
 
     def _value(self, asked: optuna.Trial | None, what: str, arguments: tuple[Any, ...]) -> Any:
         studies = self._call.studies
@@ -131,3 +162,12 @@ class Desk:
                 f"the script, run again, calls optimize with {objective} where it was "
                 f"{call.objective} (call {line}); an attempt cannot tell what to run"
             )
+
+
+def _notice(live: Live, arguments: tuple[Any, ...]) -> None:
+    """Keep what an attempt has reported of its own trial."""
+    _, method, values = arguments
+    if method == "set_trial_intermediate_value" and live.asked is not None:
+        trial_id, step, value = values
+        if trial_id == inside.trial_id_of(live.asked):
+            live.reported(step, value)

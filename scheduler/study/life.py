@@ -5,13 +5,15 @@ A run has more than one life when its host was killed or interrupted and the run
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
 import time
 from pathlib import Path
 
-from scheduler.machine.runs import RunSpec, RunStatus, State, read_whole
+from scheduler.machine import hosts
+from scheduler.machine.runs import RunSpec, RunStatus, State, read_whole, read_wish
 from scheduler.machine.state import find
 from scheduler.study import script
 from scheduler.study.board import Board
@@ -20,6 +22,7 @@ from scheduler.study.role_host import Host, Interrupted
 from scheduler.study.takeover import Takeover
 
 BAD_TARGET = 2
+TAKEN = 2
 FINISHED_INTERRUPTED = 130
 PUT_BACK_INTERRUPTED = 131
 
@@ -30,14 +33,22 @@ def live(folder: Path) -> int:
     if spec is None:
         print(f"scheduler: {folder} is not a run's folder: it has no run.json", file=sys.stderr)
         return 2
+    if not hosts.hold(folder):
+        other = hosts.host_of(folder)
+        pid = other.pid if other else "unknown"
+        print(f"scheduler: run {spec.run.id} is running already (pid {pid})", file=sys.stderr)
+        return TAKEN
+    if spec.kept and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # it is followed, and no terminal
     (folder / "logs").mkdir(mode=0o700, exist_ok=True)
     board = _board(folder, spec)
+    board.write()
     memory = Memory(folder)
     host = Host(find(), folder, spec, memory, board)
     host.takeover = Takeover(host)
     host.takeover.install()
-    code, state, error = _execute(spec, host, board)
-    if code == BAD_TARGET and error is not None and not memory.resumed:
+    code, state, error = _execute(folder, spec, host, board)
+    if code == BAD_TARGET and error is not None and not memory.resumed and not spec.kept:
         shutil.rmtree(folder)  # nothing was begun
         return code
     if host.halted is not None:  # also where the script has made light of it: trials are left
@@ -48,12 +59,26 @@ def live(folder: Path) -> int:
         )
     if host.calls == 0 and error is None:
         board.warn(f"{spec.target} ended without calling Study.optimize: nothing was scheduled")
-    board.set(state=state, error=error, running={}, hold=None)
+    if state == "interrupted" and error is None:
+        state = _wanted(folder, spec)
+    board.set(state=state, error=error, running={}, hold=None, exit_code=code)
     board.clear()
     board.write()
     sys.stdout.flush()
     sys.stderr.flush()
     return code
+
+
+def _wanted(folder: Path, spec: RunSpec) -> State:
+    """What becomes of a run whose host was interrupted, by its user's word.
+
+    One that is kept, and that its user has said nothing of, goes on with the next supervisor: this
+    one is being stopped, or the machine is.
+    """
+    wish = read_wish(folder)
+    if wish == "cancel":
+        return "cancelled"
+    return "queued" if spec.kept and wish is None else "interrupted"
 
 
 def _board(folder: Path, spec: RunSpec) -> Board:
@@ -71,7 +96,9 @@ def _board(folder: Path, spec: RunSpec) -> Board:
     )
 
 
-def _execute(spec: RunSpec, host: Host, board: Board) -> tuple[int, State, str | None]:
+def _execute(
+    folder: Path, spec: RunSpec, host: Host, board: Board
+) -> tuple[int, State, str | None]:
     """The exit code, the state to leave behind, and the error for the status."""
     try:
         script.execute(spec)
@@ -79,7 +106,7 @@ def _execute(spec: RunSpec, host: Host, board: Board) -> tuple[int, State, str |
         board.say(f"scheduler: {error}")
         return BAD_TARGET, "failed", str(error)
     except Interrupted as interrupted:
-        board.say(f"scheduler: interrupted; go on with: scheduler run --resume {spec.run.id}")
+        board.say(f"scheduler: interrupted{_how_on(folder, spec)}")
         code = PUT_BACK_INTERRUPTED if interrupted.put_back else FINISHED_INTERRUPTED
         return code, "interrupted", None
     except KeyboardInterrupt:
@@ -92,6 +119,16 @@ def _execute(spec: RunSpec, host: Host, board: Board) -> tuple[int, State, str |
         script.print_own_traceback(error, str(Path(__file__).parent.parent))
         return 1, "failed", f"{type(error).__name__}: {error}"
     return 0, "finished", None
+
+
+def _how_on(folder: Path, spec: RunSpec) -> str:
+    match _wanted(folder, spec):
+        case "cancelled":
+            return " and cancelled"
+        case "queued":
+            return "; it goes on when the supervisor is started again"
+        case _:
+            return f"; go on with: scheduler run --resume {spec.run.id}"
 
 
 def _code_of(leaving: SystemExit) -> int:

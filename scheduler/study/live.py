@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from dataclasses import dataclass
+from itertools import islice
+from typing import Any
 
 import optuna
 
 from scheduler.core.model import Attempt, Evidence, Process, Trial
+from scheduler.machine.runs import LiveTrial
+from scheduler.study import inside
 from scheduler.study.launch import Peer
 from scheduler.study.outcome import Outcome
+
+PARAMS_SHOWN = 8
+TEXT_SHOWN = 40
 
 
 @dataclass(eq=False, kw_only=True)
@@ -26,6 +35,14 @@ class Live:
     told: bool = False  #: the study knows the outcome
     evidence: Evidence | None = None  #: the process is gone; its end is not settled yet
     stopping: str | None = None  #: why it was told to end
+    goes_back: str | None = None  #: why its trial comes back when it has ended: its run stops
+    is_final: bool = False  #: its trial has its final outcome
+    step: int | None = None  #: of the last report, as the next two
+    value: float | None = None
+    reported_at_s: float | None = None
+    inherited_s: float = 0.0  #: when an earlier attempt last saved; 0: none has
+    saved_at_s: float | None = None  #: when this one last saved, as the supervisor was told
+    told_saved_s: float = -math.inf  #: when that was told, on the clock that only goes forward
 
     @property
     def trial(self) -> Trial:
@@ -39,6 +56,35 @@ class Live:
     def number(self) -> int | None:
         """Optuna's number; None until the study has been asked."""
         return None if self.asked is None else self.asked.number
+
+    def reported(self, step: int, value: float) -> None:
+        self.step, self.value, self.reported_at_s = int(step), float(value), time.time()
+
+    def shown(self) -> LiveTrial | None:
+        """What a status says of it; None where it does not run or has no trial yet."""
+        if self.asked is None or not self.runs:
+            return None
+        params = islice(inside.live_record(self.asked).params.items(), PARAMS_SHOWN)
+        value = self.value
+        return LiveTrial(
+            number=self.asked.number,
+            step=self.step,
+            value=value if value is not None and math.isfinite(value) else None,
+            reported_at_s=self.reported_at_s,
+            params={name: short(param) for name, param in params},
+        )
+
+
+def short(param: Any) -> Any:
+    """A parameter in terms of JSON and of one line; what is neither is shown as text."""
+    if param is None or isinstance(param, bool):
+        return param
+    if isinstance(param, int) and param.bit_length() < 64:
+        return int(param)
+    if isinstance(param, float) and math.isfinite(param):
+        return float(param)
+    text = param if isinstance(param, str) else repr(param)
+    return text if len(text) <= TEXT_SHOWN else text[: TEXT_SHOWN - 1] + "…"
 
 
 def evidence_of(outcome: Outcome | None, status: int, stderr_tail: str) -> Evidence:

@@ -25,7 +25,9 @@ from typing import Any, NoReturn
 
 import threadpoolctl
 
+from scheduler.study import checkpoints, stopping
 from scheduler.study.channel import Go
+from scheduler.study.courtesy import be_courteous
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -34,9 +36,6 @@ THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
-#: The kernel's OOM killer takes the process with the highest score first: a trial, which comes
-#: back, before the desktop, which does not. 1000 would be "always me".
-OOM_SCORE = 500
 #: Beyond the promise, before malloc fails: libraries map more than they touch. The supervisor's
 #: own watch is meant to come first.
 DATA_SLACK_BYTES = 512 << 20
@@ -60,7 +59,7 @@ def prepare(go: Go) -> None:
     apply_environment(go)
     share_threads(go.threads)
     reseed(go.attempt.trial.number)
-    volunteer_for_the_oom_killer()
+    be_courteous(go.nice, go.io)
     if go.attempt.cap_bytes is not None:
         if go.on_host:
             limit_data(go.attempt.cap_bytes)
@@ -76,6 +75,7 @@ def apply_environment(go: Go) -> None:
         "SCHEDULER_DEVICE": go.attempt.device,
         "SCHEDULER_PROMISE_BYTES": str(go.attempt.promise_bytes),
         "SCHEDULER_CAP_BYTES": None if go.attempt.cap_bytes is None else str(go.attempt.cap_bytes),
+        checkpoints.VARIABLE: go.checkpoints,
     }
     for name, value in (go.environment | told).items():
         if value is None:
@@ -127,11 +127,6 @@ def reseed(trial_number: int) -> None:
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.manual_seed((int(torch.initial_seed()) + seed) % 2**63)
-
-
-def volunteer_for_the_oom_killer() -> None:
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-        file.write(str(OOM_SCORE))
 
 
 def limit_data(cap_bytes: int) -> None:
@@ -213,7 +208,10 @@ def restore_signals() -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process as Python would, but without unwinding into the script's own frames."""
+    """End the process as Python would, but without unwinding into the script's own frames.
+
+    A negative *code* is the signal to end by.
+    """
     with contextlib.suppress(BaseException):
         threading._shutdown()  # type: ignore[attr-defined]  # waits for non-daemon threads
     with contextlib.suppress(BaseException):
@@ -221,4 +219,6 @@ def leave(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(BaseException):
             stream.flush()
+    if code < 0:
+        stopping.die()
     os._exit(code)

@@ -15,7 +15,9 @@ import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from scheduler.machine.runs import RunSpec, read_whole
 from scheduler.study.channel import Line
+from scheduler.study.courtesy import be_courteous
 from scheduler.study.prepare import die_with_parent, restore_signals, thread_environment
 
 
@@ -69,6 +71,9 @@ def main() -> None:
     folder, line, descriptor, host = sys.argv[1:]
     die_with_parent(int(host))
     restore_signals()
+    spec = read_whole(Path(folder) / "run.json", RunSpec)
+    if spec is not None:
+        be_courteous(spec.nice, spec.io)  # its imports as well: others train meanwhile
     from scheduler.study.script import run_again
 
     run_again(Path(folder), int(line), Line(Connection(int(descriptor))))

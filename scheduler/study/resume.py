@@ -14,7 +14,7 @@ import msgspec
 from optuna.trial import TrialState
 
 from scheduler.core.model import Trial
-from scheduler.study.board import counted_as
+from scheduler.study.board import TIMES_KEPT, counted_as, duration_s, finished_at_s
 from scheduler.study.finish import Finisher
 from scheduler.study.outcome import read
 from scheduler.study.record import PUT_BACK, Record
@@ -54,3 +54,12 @@ def counts(record: Record) -> dict[str, int]:
     found = collections.Counter(counted_as(frozen) for frozen, _ in record.ours())
     fields = ("complete", "pruned", "failed", "capacity", "retried")
     return {field: found.get(field, 0) for field in fields}
+
+
+def paces(record: Record) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """RunStatus's ``finished_at_s`` and ``durations_s``, from the study."""
+    ended = [frozen for frozen, _ in record.ours() if counted_as(frozen) not in (None, "retried")]
+    ended.sort(key=lambda frozen: finished_at_s(frozen) or 0.0)
+    times = [at_s for frozen in ended if (at_s := finished_at_s(frozen)) is not None]
+    durations = [took_s for frozen in ended if (took_s := duration_s(frozen)) is not None]
+    return tuple(times[-TIMES_KEPT:]), tuple(durations[-TIMES_KEPT:])

@@ -27,6 +27,7 @@ from scheduler.study.queue import Queue
 from scheduler.study.quota import Quota
 from scheduler.study.record import Record
 from scheduler.study.role_attempt import become_attempt
+from scheduler.study.saves import keep_only
 from scheduler.study.serve import Server
 from scheduler.study.storage import InTurn, take_in
 from scheduler.study.takeover import Takeover, catch_of, name_of
@@ -174,6 +175,7 @@ class Host:
         inside.set_in_optimize_loop(study, True)
         inside.set_stop_flag(study, False)
         back = resume.take_up(record, finisher, self._folder / "outcomes", self._memory.resumed)
+        keep_only(self._folder, line, back)
         begun = resume.begun(record)
         if self._memory.resumed and begun:
             study.sampler.reseed_rng()  # a fixed seed would draw what an earlier life has drawn
@@ -189,6 +191,9 @@ class Host:
                 studies=self.studies,
                 folder=self._folder,
                 threads=self._threads,
+                stop_grace_s=self._spec.stop_grace_s,
+                nice=self._spec.nice,
+                io=self._spec.io,
                 protected=self._memory.files(),
             ),
             record,
@@ -202,7 +207,7 @@ class Host:
             server.run()
         finally:
             self.halted = server.halted
-            self._board.set(running={}, hold=None)
+            self._board.set(running={}, live={}, hold=None)
             self._board.conclude()
         if finisher.error is not None:
             raise finisher.error
@@ -230,6 +235,7 @@ class Host:
     ) -> None:
         catch_of(call["catch"])  # a wrong one is refused before anything runs
         counts = resume.counts(record)
+        finished_at_s, durations_s = resume.paces(record)
         self._board.set(
             state="running",
             study_name=study.study_name,
@@ -238,6 +244,9 @@ class Host:
             n_trials=call["n_trials"],
             best=best_of(study),
             started_at_s=None,
+            live={},
+            finished_at_s=finished_at_s,
+            durations_s=durations_s,
             done_before=sum(n for field, n in counts.items() if field != "retried"),
             **counts,
         )

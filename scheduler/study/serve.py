@@ -67,6 +67,8 @@ class Server:
         with ending_signals(self._attempts.bell, self._on_signal):
             try:
                 self._rejoin()
+                self._board.live = self._attempts.live
+                self._attempts.look_for_saves()
                 while not self._is_over():
                     self._offer()
                     self._board.set(running=self._attempts.running())
@@ -86,15 +88,22 @@ class Server:
 
     def _close(self) -> None:
         self._attempts.close()
+        self._board.live = None
         self._send(Left(at_s=0.0, run=self._call.run.id))
         if self._link is not None:
             self._link.close()
         self._reactor.close()
 
     def _on_signal(self, number: int) -> None:
-        """Once: what runs may finish. Twice, or SIGTERM: what runs is stopped and put back."""
+        """Once: what runs may finish. Twice, or SIGTERM: what runs is stopped and put back.
+
+        Whoever then asks again does not want to wait for what is being saved.
+        """
+        stopping = self.interrupts > 1
         self.interrupts += 2 if number == signal.SIGTERM else 1
-        if self.interrupts == 1:
+        if stopping:
+            self._reactor.after(0.0, self._attempts.kill_all)
+        elif self.interrupts == 1:
             self._board.say(
                 f"scheduler: no new attempts; {len(self._attempts.running())} running may finish "
                 "(Ctrl-C again stops them and puts them back)"
@@ -121,7 +130,7 @@ class Server:
         self._reactor.watch(self._link.fileno(), self._hear_supervisor)
         for trial in self._queue.offered():
             self._send(Offered(at_s=0.0, trial=trial))
-        self._attempts.report_exits()
+        self._attempts.report_again()
         for message in messages:
             self._obey(message)
 

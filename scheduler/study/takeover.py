@@ -16,6 +16,8 @@ from typing import Any, Protocol
 
 import optuna
 
+from scheduler.study import checkpoints
+
 
 class Role(Protocol):
     """What a process makes of the script's calls up to its objective."""
@@ -53,6 +55,7 @@ class Takeover:
 
     def install(self) -> None:
         """Put ourselves in the place of Optuna's functions, for this process's life."""
+        checkpoints.forbid_outside_of_objectives()
         for module in (optuna, optuna.study, optuna.study.study):
             module.create_study = self._create_study  # type: ignore[attr-defined]
             module.load_study = self._load_study  # type: ignore[attr-defined]

@@ -14,13 +14,18 @@ from scheduler.core.events import (
     Exited,
     Found,
     Joined,
+    Left,
     Offered,
+    Prioritised,
+    Ruled,
     Running,
     Sampled,
+    Saved,
+    Served,
     Started,
     Vanished,
 )
-from scheduler.core.model import Attempt, Budget, Evidence, Process, Run, Trial
+from scheduler.core.model import Attempt, Budget, Evidence, Process, Rule, Run, Trial
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -168,8 +173,28 @@ class Scene:
     def joined(self, run: Run | None = None, *running: Running) -> tuple[Action, ...]:
         return self.handle(Joined(at_s=self.now_s, run=run or Run(id="r"), running=running))
 
-    def found(self, *budgets: Budget) -> tuple[Action, ...]:
-        return self.handle(Found(at_s=self.now_s, budgets=budgets or self.budgets))
+    def leave(self, run: str = "r") -> tuple[Action, ...]:
+        return self.handle(Left(at_s=self.now_s, run=run))
+
+    def running(self, attempt: Attempt, process: Process | None) -> Running:
+        return Running(attempt=attempt, process=process)
+
+    def found(self, *budgets: Budget, boot_id: str = "") -> tuple[Action, ...]:
+        here = budgets or self.budgets
+        return self.handle(Found(at_s=self.now_s, budgets=here, boot_id=boot_id))
+
+    def rule(self, *rules: Rule) -> tuple[Action, ...]:
+        return self.handle(Ruled(at_s=self.now_s, rules=rules))
+
+    def saved(self, attempt: str, ago_s: float = 0.0) -> tuple[Action, ...]:
+        saved_at_s = self.now_s - ago_s
+        return self.handle(Saved(at_s=self.now_s, attempt=attempt, saved_at_s=saved_at_s))
+
+    def prioritise(self, run: str, priority: int) -> tuple[Action, ...]:
+        return self.handle(Prioritised(at_s=self.now_s, run=run, priority=priority))
+
+    def serve(self, device: str = CARD) -> tuple[Action, ...]:
+        return self.handle(Served(at_s=self.now_s, device=device))
 
     def runs(self, number: int, pid: int, used: int = 0, **fields: object) -> Attempt:
         """Offer a trial that must start, and say that its process is there."""

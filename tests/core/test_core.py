@@ -6,6 +6,7 @@ import msgspec
 from scene import (
     CARD,
     DONE,
+    FAULTED,
     GIB,
     KILLED,
     OOM,
@@ -24,6 +25,7 @@ from scheduler.core.events import Left, Running, Withdrawn
 from scheduler.core.model import Attempt, Process, Run, Verdict
 
 FULL = 14 * GIB
+LATELY_S = 30.0  #: so long strangers count at the most that they held
 
 
 def settlement(actions):
@@ -88,7 +90,7 @@ def test_a_hold_is_told_anew_only_when_the_kind_of_reason_changes(scene):
     assert hold.because.endswith("(mem_info_vram_used is empty)")
     assert scene.sample(used=None) == ()
     assert names(scene.sample(used=13 * GIB)) == ["Hold"]
-    assert names(scene.sample(used=0)) == ["Start"]
+    assert names(scene.sample(used=0, after_s=LATELY_S)) == ["Start"]
 
 
 def test_only_the_first_of_a_run_is_told_why(scene):
@@ -315,12 +317,11 @@ def test_after_making_way_a_device_rests_before_anything_starts_there(scene):
 def test_a_rest_is_over_without_a_reading(scene):
     scene.sample()
     scene.runs(0, pid=10)
-    scene.sample(used=15 * GIB, held={10: 6 * GIB})
-    scene.sample(used=15 * GIB, held={10: 6 * GIB})
-    scene.exited("r/0.1", STOPPED)
-    scene.sample(used=0)
-    scene.now_s += 30
-    assert names(scene.offer(1)) == ["Start"]
+    scene.exited("r/0.1", FAULTED)
+    scene.sample(used=0, after_s=59.0)
+    assert names(scene.offer(1)) == ["Hold"]
+    scene.now_s += 1.0
+    assert names(scene.offer(2)) == ["Start", "Start"]
 
 
 def test_while_processes_wait_for_memory_nothing_starts(scene):
@@ -386,6 +387,24 @@ def test_the_one_that_broke_its_promise_goes_and_comes_back_with_a_larger_one(sc
     assert stop.attempt.id == "r/0.1"
     told = settlement(scene.exited("r/0.1", STOPPED))
     assert told.again == trial(0, want_bytes=int(11.25 * GIB), overruns=1, attempts=1)
+
+
+def test_a_checkpoint_that_was_just_written_makes_an_old_attempt_the_one_to_go(scene):
+    scene.sample()
+    scene.runs(0, pid=10)
+    scene.sample()
+    scene.runs(1, pid=11)
+    assert scene.saved("r/0.1") == scene.saved("r/9.9") == ()
+    scene.saved("r/0.1", ago_s=50)  # told late
+    scene.saved("r/1.1", ago_s=-100)  # by a clock that is wrong
+    views = {one.attempt.id: one for one in scene.core.view().devices[0].attempts}
+    assert {views["r/0.1"].saved_at_s, views["r/1.1"].saved_at_s} == {scene.now_s}
+    scene.sample()
+    scene.saved("r/0.1")
+    scene.sample(used=15 * GIB, held={10: 6 * GIB, 11: 6 * GIB})
+    stop, _ = scene.sample(used=15 * GIB, held={10: 6 * GIB, 11: 6 * GIB})
+    assert stop.attempt.id == "r/0.1"
+    assert stop.because.endswith("strangers hold 3.0 GiB, of ours it loses least")
 
 
 def test_a_finish_that_crosses_our_stop_is_a_finish(scene):
@@ -499,7 +518,7 @@ def test_a_trial_told_twice_is_one_trial(scene):
     scene.sample(used=12 * GIB)
     scene.offer(0)
     assert scene.offer(0) == ()
-    assert names(scene.sample()) == ["Start"]
+    assert names(scene.sample(after_s=LATELY_S)) == ["Start"]
     assert scene.offer(0) == ()
 
 

@@ -229,6 +229,46 @@ def test_the_third_fault_within_an_hour_takes_the_device_out_of_service(scenes):
     assert scene.core.view().devices[0].out_because is None
 
 
+def test_a_device_that_is_asked_for_is_in_service_again_at_once(scenes):
+    """Its faults are forgiven: the next one is the first. Told to all runs that may use it."""
+    runs = (SMALL, Run(id="s"), Run(id="t", device="b"))
+    scene = scenes(budget(CARD), budget("b"), runs=runs)
+    only = {"device": CARD}
+    scene.joined(msgspec.structs.replace(SMALL, **only))
+    for number in range(3):
+        faulty(scene, number)
+    scene.sample()
+    assert "out of service" in scene.offer(4)[0].because
+    *notes, start = scene.serve()
+    assert start.attempt.id == "r/4.1"  # the minute after the last fault is over as well
+    changes = told(tuple(notes))
+    assert [(one.run, one.before, one.after) for one in changes] == [
+        ("r", "out of service", "in service"),
+        ("s", "out of service", "in service"),
+    ]
+    assert scene.core.view().devices[0].out_because is None
+    faulty(scene, 5)
+    assert scene.core.view().devices[0].out_because is None
+
+
+def test_a_device_in_service_is_spared_its_cool_down(scenes):
+    scene = scenes(runs=(SMALL,))
+    faulty(scene, 0)
+    scene.sample()
+    assert "had a GPU fault" in scene.offer(1)[0].because
+    assert names(scene.serve()) == ["Start"]
+    assert scene.serve("nobody's") == ()
+
+
+def test_a_device_that_no_run_waits_for_comes_back_all_the_same(scenes):
+    scene = scenes(runs=(SMALL,))
+    for number in range(3):
+        faulty(scene, number)
+    scene.leave()
+    (change,) = told(scene.serve())
+    assert (change.run, change.after) == (None, "in service")
+
+
 def test_faults_that_are_further_apart_leave_it_in_service(scenes):
     scene = scenes(runs=(SMALL,))
     for number in range(6):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scene import (
@@ -31,13 +32,17 @@ from scheduler.core.events import (
     Joined,
     Left,
     Offered,
+    Prioritised,
+    Ruled,
     Running,
     Sampled,
+    Saved,
+    Served,
     Started,
     Vanished,
     Withdrawn,
 )
-from scheduler.core.model import Attempt, Process, Run, Trial
+from scheduler.core.model import Attempt, Process, Rule, Run, Trial
 
 DEVICES = ("a", "b")
 RUNS = {
@@ -55,7 +60,9 @@ ASKS: st.SearchStrategy[list[Ask]] = st.lists(
             + ["offer"] * 4
             + ["start"] * 4
             + ["exit"] * 4
+            + ["rule", "join", "join"] * 2
             + ["again", "vanish", "join", "leave", "find", "withdraw", "late"]
+            + ["save", "serve", "prioritise", "boot", "set back"]
         ),
         st.integers(0, 3),
         st.integers(0, 20),
@@ -70,7 +77,8 @@ class Outside:
 
     def __init__(self) -> None:
         self.core = CheckedCore()
-        self.now_s = 100.0
+        self.other: CheckedCore | None = None  #: is to say the same from here on
+        self.now_s = 1e6
         self.attempts: dict[str, Attempt] = {}
         self.again: list[Trial] = []
         self.halted: set[str] = set()
@@ -82,7 +90,11 @@ class Outside:
         view = self.core.view()
         if isinstance(event, Joined):
             self.halted.discard(event.run.id)
-        for action in self.core.handle(event):
+        actions = self.core.handle(event)
+        if self.other is not None:
+            assert self.other.handle(event) == actions
+            assert self.other.view() == self.core.view()
+        for action in actions:
             match action:
                 case Start(attempt=attempt):
                     assert attempt.id not in self.attempts, "an id was used twice"
@@ -97,6 +109,28 @@ class Outside:
                 case Stop(attempt=attempt):
                     assert attempt.id in self.attempts
         self._admitted(view, event)
+        self._ruled([action.attempt for action in actions if isinstance(action, Start)])
+
+    def _ruled(self, begun: list[Attempt]) -> None:
+        """No start exceeds a rule, nor does it use what a rule keeps free."""
+        view = self.core.view()
+        there = [
+            one for device in view.devices for one in device.attempts if one.state != "releasing"
+        ]
+        for rule, attempt in ((rule, attempt) for rule in view.rules for attempt in begun):
+            of_run = rule.run == attempt.trial.run
+            of_device = rule.run is None and rule.device in (None, attempt.device)
+            if rule.max_attempts is not None and of_run:
+                same = [one for one in there if one.attempt.trial.run == rule.run]
+                assert len(same) <= rule.max_attempts
+            elif rule.max_attempts is not None and of_device:
+                same = [one for one in there if one.attempt.device == attempt.device]
+                assert len(same) <= rule.max_attempts
+            if rule.reserve_bytes is not None and of_device:
+                (card,) = (d for d in view.devices if d.budget.device.key == attempt.device)
+                promised = sum(one.attempt.promise_bytes for one in card.attempts)
+                left = card.total_bytes - promised - (card.strangers_high_bytes or 0)
+                assert left >= rule.reserve_bytes
 
     def _admitted(self, before: object, event: Event) -> None:
         """Promises never exceed what the device has, when one is made."""
@@ -118,7 +152,9 @@ class Outside:
             reserves = [runs[one.trial.run].reserve_bytes for one in new]
             reserve = min(2 * GIB if one is None else one for one in reserves)
             promised = sum(one.attempt.promise_bytes for one in device.attempts)
-            assert promised + (device.strangers_bytes or 0) <= device.total_bytes - reserve
+            strangers = device.strangers_high_bytes or 0
+            assert strangers >= (device.strangers_bytes or 0)
+            assert promised + strangers <= device.total_bytes - reserve
             if any(one.attempt.alone for one in device.attempts):
                 assert len(device.attempts) == 1, "one that must be alone has company"
 
@@ -165,6 +201,19 @@ class Outside:
             case "find":
                 found = DEVICES[: 1 + number % 2]
                 yield Found(at_s=self.now_s, budgets=tuple(budget(key) for key in found))
+            case "boot":
+                found = tuple(budget(key) for key in DEVICES)
+                yield Found(at_s=self.now_s, budgets=found, boot_id=f"boot{number % 3}")
+            case "set back":
+                self.now_s -= 500.0 * number
+            case "rule":
+                yield Ruled(at_s=self.now_s, rules=rules(which, number, size))
+            case "save":
+                yield Saved(at_s=self.now_s, attempt=attempt, saved_at_s=self.now_s - size)
+            case "serve":
+                yield Served(at_s=self.now_s, device=DEVICES[number % 2])
+            case "prioritise":
+                yield Prioritised(at_s=self.now_s, run=run, priority=size % 3 - 1)
             case "withdraw":
                 yield Withdrawn(at_s=self.now_s, run=run, trial=number)
 
@@ -189,6 +238,18 @@ class Outside:
         return Sampled(at_s=self.now_s, readings=tuple(readings[: 1 + (number != 7)]))
 
 
+def rules(which: int, number: int, size: int) -> tuple[Rule, ...]:
+    """Some of five, by the bits of *number*."""
+    all_of_them = (
+        Rule(source="you", because="1", device="a", max_attempts=size % 3, stops=which % 2 == 0),
+        Rule(source="you", because="2", run="r", max_attempts=size % 2),
+        Rule(source="you", because="3", run="s", max_attempts=size % 3, stops=True),
+        Rule(source="window", because="4", reserve_bytes=size * GIB, stops=which > 1),
+        Rule(source="program", because="5", max_attempts=2, stops=True),
+    )
+    return tuple(rule for place, rule in enumerate(all_of_them) if number >> place & 1)
+
+
 def hash_of(attempt: str) -> int:
     """A pid; the same in each process, which hash() is not."""
     return 1000 + sum((place + 1) * ord(letter) for place, letter in enumerate(attempt))
@@ -202,6 +263,21 @@ def test_whatever_happens_the_invariants_hold_and_the_journal_replays(asks):
         for event in outside.events(*ask):
             outside.handle(event)
     assert_replays(outside.core)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ASKS, ASKS)
+def test_a_core_that_is_told_what_another_knows_goes_on_as_that_one(before, after):
+    outside = Outside()
+    for ask in before:
+        for event in outside.events(*ask):
+            outside.handle(event)
+    line = msgspec.json.encode(outside.core.remember())
+    outside.other = CheckedCore()
+    outside.other.handle(msgspec.json.decode(line, type=Event))
+    for ask in after:
+        for event in outside.events(*ask):
+            outside.handle(event)
 
 
 @settings(max_examples=50, deadline=None)

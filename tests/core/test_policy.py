@@ -4,7 +4,7 @@ import msgspec
 from scene import CARD, GIB, budget, reading, trial
 
 from scheduler.core.ledger import Claim, balance
-from scheduler.core.model import Budget, Run
+from scheduler.core.model import Budget, Rule, Run
 from scheduler.core.policy import (
     Place,
     Queue,
@@ -159,4 +159,8 @@ def test_could_run_is_about_the_device_without_us():
     assert not could_run(trial(), Run(id="r", device="other"), full, 14 * GIB)
     assert not could_run(trial(), Run(id="r"), room(used=None), None)
     assert could_run(trial(alone=True), Run(id="r"), full, 12 * GIB)
+    paused = Rule(source="you", max_attempts=0, because="")
+    assert not could_run(trial(), Run(id="r"), room(rules=(paused,)), 14 * GIB)
+    window = Rule(source="window", reserve_bytes=12 * GIB, because="")
+    assert not could_run(trial(), Run(id="r"), room(rules=(window,)), 14 * GIB)
     assert full.key == CARD

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import msgspec
 from scene import CARD, GIB, reading, trial
 
 from scheduler.core.ledger import Claim, balance
 from scheduler.core.life import Lease
 from scheduler.core.model import Attempt
-from scheduler.core.watch import Strain, Victim, look, victim
+from scheduler.core.watch import Strain, Victim, is_by_rule, look, victim
 
 OVER = Strain(over=2, over_since_s=0.0)
 
@@ -90,6 +91,32 @@ def test_the_youngest_of_those_that_hold_something_goes():
     leases = [old, young, new]
     assert victim(OVER, leases, account(15 * GIB, *leases)).lease == young
     assert victim(Strain(short_since_s=1.0), leases, account(15 * GIB, *leases)).lease == new
+
+
+def test_the_one_that_saved_last_loses_least():
+    """Of a checkpoint and a start the later counts: what was done since is lost."""
+    old, young = lease(0, 6 * GIB, 6 * GIB), lease(1, 6 * GIB, 5 * GIB, since_s=50)
+    saved = msgspec.structs.replace(old, saved_at_s=70.0)
+    early = msgspec.structs.replace(young, saved_at_s=10.0)
+    for leases, goes in (([saved, young], saved), ([old, early], early)):
+        assert victim(OVER, leases, account(15 * GIB, *leases)).lease == goes
+
+
+def test_by_a_rule_the_last_one_goes_and_who_broke_a_promise_goes_no_sooner():
+    only, broke = lease(0, 10 * GIB, 10 * GIB), lease(1, 2 * GIB, 4 * GIB)
+    so = account(10 * GIB, only)
+    assert victim(OVER, [only], so, by_rule=True) == Victim(lease=only, cause="asked")
+    young = lease(2, 6 * GIB, 6 * GIB, since_s=9)
+    so = account(10 * GIB, broke, young)
+    assert victim(OVER, [broke, young], so, by_rule=True) == Victim(lease=young, cause="asked")
+
+
+def test_it_is_by_a_rule_where_the_usual_reserve_would_be_kept():
+    so = account(10 * GIB, lease(0, 11 * GIB, 10 * GIB))
+    kept = [(True, 6), (True, 7), (False, 10), (False, 11)]
+    answers = [is_by_rule(so, is_over=over, usual_reserve_bytes=n * GIB) for over, n in kept]
+    assert answers == [True, False, True, False]
+    assert not is_by_rule(account(None), is_over=True, usual_reserve_bytes=0)
 
 
 def test_the_only_one_stays_while_strangers_have_not_grown():

@@ -49,8 +49,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "here").mkdir()
     (tmp_path / "here/train.py").touch()
     monkeypatch.chdir(tmp_path / "here")
-    here = budgets.Here((budgets.budget_for(CARD, 2),), (), (IGPU,), ())
+    here = budgets.Here((budgets.budget_for(CARD, 2),), ((),), (IGPU,), ())
     monkeypatch.setattr(budgets, "look_here", lambda: here)
+    monkeypatch.setenv("SCHEDULER_CONFIG", os.devnull)
     monkeypatch.setattr(run_command, "ensure_supervisor", lambda state: None)
     monkeypatch.setattr(os, "execv", become)
     return tmp_path / "here"
@@ -107,8 +108,9 @@ def test_bad_input_is_told_and_changes_nothing(
 
 
 def test_all_that_was_asked_for_is_written_down(
-    scheduler: Scheduler, state: StateFolder, machine: Path
+    scheduler: Scheduler, state: StateFolder, machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(run_command, "_umask", lambda: 0o027)
     began_s = time.time()
     spec = begun(
         *(scheduler, state, "--device", "0000:03:00.0", "--memory-per-trial", "4GiB"),
@@ -133,6 +135,8 @@ def test_all_that_was_asked_for_is_written_down(
         created_at_s=spec.created_at_s,
         n_trials=400,
         start="fork",
+        python=sys.executable,
+        umask=0o027,
     )
 
 
@@ -288,3 +292,23 @@ def test_options_may_follow_a_function(scheduler: Scheduler, state: StateFolder)
     said = scheduler("run", "package.module:objective", "--n-trials", "5", "more")
     assert said.code == 2
     assert "takes no arguments; seen: more" in said.err
+
+
+def test_where_flags_say_nothing_the_configuration_does(
+    scheduler: Scheduler, state: StateFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = tmp_path / "config.toml"
+    monkeypatch.setenv("SCHEDULER_CONFIG", str(config))
+    config.write_text('[run]\nmax_trials = 3\nstart = "re-run"\n[attempts]\nnice = 5\n')
+    spec = begun(scheduler, state, "train.py")
+    assert (spec.run.max_attempts, spec.start, spec.nice) == (3, "re-run", 5)
+    spec = begun(scheduler, state, "--max-trials", "1", "--start", "fork", "train.py")
+    assert (spec.run.max_attempts, spec.start) == (1, "fork")
+    config.write_text('[run]\nreserve = "12G"\nmemory_per_trial = "6G"\n')
+    said = scheduler("run", "train.py")
+    assert said.code == 2
+    assert "is to get 6.0 GiB, and 0000:03:00.0 has 4.0 GiB" in said.err
+    config.write_text("[run]\nmax_trails = 3\n")
+    said = scheduler("run", "train.py")
+    assert (said.code, said.out) == (2, "")
+    assert "max_trails" in said.err

@@ -52,9 +52,9 @@ def test_with_nothing_there_it_says_how_to_begin(scheduler: Scheduler, state: St
         (
             "running",
             LONG_AGO_S,
-            "train-1  interrupted (its process is gone): scheduler run --resume train-1",
+            "train-1  interrupted  its process is gone; to go on: scheduler run --resume",
         ),
-        ("interrupted", None, "train-1  interrupted: scheduler run --resume train-1"),
+        ("interrupted", None, "; to go on: scheduler run --resume train-1"),
         ("failed", LONG_AGO_S, "train-1  failed"),
         (None, None, "train-1  starting"),
         (None, LONG_AGO_S, "train-1  interrupted"),
@@ -73,18 +73,18 @@ def test_a_status_that_cannot_be_read_harms_nothing(
     run = add_run(state, "running", time.time())
     (state.run(run) / "status.json").write_text("{")
     told = scheduler("status").out
-    assert "train-1  unknown\n  its status.json cannot be read" in told
+    assert "train-1  unknown\n  problem its status.json cannot be read" in told
 
 
 def test_of_the_runs_that_are_over_the_last_are_shown(
     scheduler: Scheduler, state: StateFolder
 ) -> None:
     for age in range(OVER_SHOWN + 3):
-        run = add_run(state, "finished", LONG_AGO_S)
+        run = add_run(state, "finished" if age % 2 else "running", LONG_AGO_S)
         os.utime(state.run(run) / "run.json", (age, age))
     report = msgspec.json.decode(scheduler("status", "--json").out, type=Report)
     assert [run.id for run in report.runs] == [f"train-{n}" for n in (8, 7, 6, 5, 4)]
-    assert "train-1  finished" in scheduler("status", "train-1").out
+    assert "train-2  finished" in scheduler("status", "train-2").out
 
 
 def test_an_unknown_run_is_told_which_there_are(scheduler: Scheduler, state: StateFolder) -> None:
@@ -126,7 +126,7 @@ def test_watched_it_is_shown_again_and_ends_with_ctrl_c(
     watching = subprocess.Popen([*command, "status", "--watch"], stdout=theirs)
     os.close(theirs)
     seen = b""
-    while seen.count(b"supervisor: pid") < 2 or b"headroom" not in seen:
+    while seen.count(b"supervisor: pid") < 2 or b"free" not in seen:
         seen += os.read(ours, 4096)
     watching.send_signal(signal.SIGINT)
     assert watching.wait(20.0) == 0

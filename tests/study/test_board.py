@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import datetime
 import io
+import math
+import time
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 
-from scheduler.machine.runs import Best, RunStatus, read_whole
-from scheduler.study.board import Board, best_of, counted_as, progress_line, time_left_s
+from scheduler.core.model import Attempt, Evidence, Trial
+from scheduler.machine.runs import Best, LiveTrial, RunStatus, read_whole
+from scheduler.study.board import (
+    TIMES_KEPT,
+    Board,
+    best_of,
+    counted_as,
+    progress_line,
+    time_left_s,
+)
+from scheduler.study.live import Live
 from scheduler.study.record import CAPACITY, PUT_BACK
 
 
@@ -73,12 +85,18 @@ def test_best_of() -> None:
     study = optuna.create_study(direction="maximize")
     assert best_of(study) is None
     study.optimize(lambda trial: trial.suggest_int("n", 1, 1) * 2.0, n_trials=2)
-    assert best_of(study) == Best(number=0, value=2.0, params={"n": 1})
+    done = study.trials[0].datetime_complete
+    assert done is not None
+    first = Best(number=0, value=2.0, params={"n": 1}, at_s=done.timestamp())
+    assert best_of(study) == first
+    assert time.time() - done.timestamp() < 60
     odd = optuna.create_study()
     odd.enqueue_trial({"f": abs})
     with pytest.warns(UserWarning, match="Choices for a categorical"):
         odd.optimize(lambda trial: float(trial.suggest_categorical("f", [len, abs]) is abs), 1)
-    assert best_of(odd) == Best(number=0, value=1.0, params={"f": repr(abs)})
+    best = best_of(odd)
+    assert best is not None
+    assert (best.number, best.value, best.params) == (0, 1.0, {"f": repr(abs)})
     two = optuna.create_study(directions=["minimize", "minimize"])
     two.optimize(lambda trial: (1.0, 2.0), n_trials=1)
     assert best_of(two) is None
@@ -108,3 +126,95 @@ def test_warnings_are_said_once(tmp_path: Path) -> None:
     written = read_whole(tmp_path / "status.json", RunStatus)
     assert written is not None
     assert written.warnings == ("watch out",)
+
+
+def finished(
+    state: optuna.trial.TrialState, took_s: float, **attrs: Any
+) -> optuna.trial.FrozenTrial:
+    value = 1.0 if state == optuna.trial.TrialState.COMPLETE else None
+    trial = optuna.trial.create_trial(state=state, value=value, system_attrs=attrs)
+    trial.datetime_start = datetime.datetime(2026, 11, 23, 9)
+    trial.datetime_complete = trial.datetime_start + datetime.timedelta(seconds=took_s)
+    return trial
+
+
+def test_when_trials_ended_is_kept(tmp_path: Path) -> None:
+    """Of every final outcome, not of what came back; how long only where the trial itself decided;
+    the last ones only."""
+    states = optuna.trial.TrialState
+    board = Board(tmp_path / "status.json", status(), io.StringIO())
+    before_s = time.time()
+    board.count(finished(states.COMPLETE, 7))
+    board.count(finished(states.PRUNED, 2))
+    board.count(finished(states.PRUNED, 1, **{CAPACITY: "too big"}))
+    board.count(finished(states.FAIL, 3))
+    board.count(finished(states.FAIL, 4, **{PUT_BACK: {}}))
+    assert board.status.durations_s == (7.0, 2.0)
+    times = board.status.finished_at_s
+    assert len(times) == 4
+    assert before_s <= times[0] <= times[-1] <= time.time()
+    for _ in range(TIMES_KEPT + 3):
+        board.count(finished(states.COMPLETE, 5))
+    assert len(board.status.finished_at_s) == len(board.status.durations_s) == TIMES_KEPT
+    assert set(board.status.durations_s) == {5.0}
+
+
+def live(study: optuna.Study) -> Live:
+    trial = Trial(run="r", number=0)
+    attempt = Attempt(
+        id="r/0.1", trial=trial, device="d", promise_bytes=1, cap_bytes=None, started_at_s=0.0
+    )
+    return Live(attempt=attempt, asked=study.ask())
+
+
+def test_what_an_attempt_has_reported_is_shown() -> None:
+    """Nothing before it is asked for or when its process is gone; params on one line, and no
+    number that JSON does not have."""
+    study = optuna.create_study()
+    one = live(study)
+    assert one.shown() == LiveTrial(number=0)
+    assert one.asked is not None
+    one.asked.suggest_float("x", 0.5, 0.5)
+    one.asked.suggest_categorical("long", ["y" * 100])
+    with pytest.warns(UserWarning, match="Choices for a categorical"):
+        one.asked.suggest_categorical("odd", [abs])  # type: ignore[list-item]
+    one.asked.suggest_categorical("none", [None])
+    one.asked.suggest_categorical("large", [2**70])
+    one.asked.suggest_categorical("infinite", [math.inf])
+    for number in range(5):
+        one.asked.suggest_int(f"n{number}", 3, 3)
+    one.reported(4, 0.25)
+    shown = one.shown()
+    assert shown is not None
+    assert (shown.step, shown.value) == (4, 0.25)
+    assert shown.reported_at_s is not None
+    assert shown.params == {
+        "x": 0.5, "long": "y" * 39 + "…", "odd": repr(abs), "none": None,
+        "large": str(2**70), "infinite": "inf", "n0": 3, "n1": 3,
+    }  # fmt: skip
+    one.reported(5, math.nan)
+    shown = one.shown()
+    assert shown is not None
+    assert (shown.step, shown.value) == (5, None)
+    one.evidence = Evidence(exit_code=0)
+    assert one.shown() is None
+    one.evidence, one.asked = None, None
+    assert one.shown() is None
+
+
+def test_live_values_are_written_with_the_status_and_cost_a_report_nothing(tmp_path: Path) -> None:
+    """Asked for when the file is due, not before; the same values are not written again."""
+    asked = []
+    shown = {"r/0.1": LiveTrial(number=0, step=1, value=0.5)}
+    board = Board(tmp_path / "status.json", status(), io.StringIO())
+    board.live = lambda: asked.append(1) or shown  # type: ignore[func-returns-value]
+    board.write()
+    for _ in range(100):
+        board.refresh()
+    assert len(asked) == 1
+    written = read_whole(tmp_path / "status.json", RunStatus)
+    assert written is not None
+    assert written.live == shown
+    changed_ns = (tmp_path / "status.json").stat().st_mtime_ns
+    board.write()
+    assert (tmp_path / "status.json").stat().st_mtime_ns == changed_ns

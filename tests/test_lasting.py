@@ -1,0 +1,437 @@
+"""A supervisor that stays: its queue, and what survives when it, a host or the machine dies.
+
+Real processes. Objectives wait for a file ``go`` where a test needs them to be running.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import optuna
+import pytest
+import script_runs
+from script_runs import COMMAND, VARIABLE, Result, processes_of, wait_for
+
+from scheduler.core.model import Process
+from scheduler.core.view import AttemptView
+from scheduler.interfaces.client import ask, order
+from scheduler.machine import hosts, processes
+from scheduler.machine.answers import Status
+from scheduler.machine.runs import RunStatus, read_whole
+from scheduler.machine.state import StateFolder
+from scheduler.machine.summon import supervisor_of
+
+pytestmark = pytest.mark.processes
+
+SCRIPT = """
+    import os, pathlib, sys, time
+    import optuna
+
+    def objective(trial):
+        x = trial.suggest_float("x", 0, 1)
+        pathlib.Path(f"began-{trial.number}-{os.getpid()}").touch()
+        while trial.number >= FREE and not pathlib.Path("go").exists():
+            time.sleep(0.02)
+        return x
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler())
+    study.optimize(objective, n_trials=TRIALS)
+    print("best of", len([t for t in study.trials if t.value is not None]), *sys.argv[1:])
+"""
+ATTEMPTS = ("--memory-per-trial", "100MiB", "--max-trials", "2")
+
+
+class Desk:
+    """A user at a desk: a folder with scripts, and the ``scheduler`` command."""
+
+    def __init__(self, own: Path, state: Path) -> None:
+        self.own = own
+        self.state = StateFolder(state)
+        self.environment = {**os.environ, VARIABLE: str(state)}
+
+    def script(self, trials: int = 4, *, free: int = 1000, name: str = "train.py") -> str:
+        """Trials from number *free* on wait for the file ``go``."""
+        text = SCRIPT.replace("FREE", str(free)).replace("TRIALS", str(trials))
+        lines = [line.removeprefix("    ") for line in text.splitlines()]
+        (self.own / name).write_text("\n".join(lines))
+        return name
+
+    def __call__(self, *words: str, code: int = 0) -> str:
+        done = subprocess.run(
+            [*COMMAND, *words],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=self.own,
+            env=self.environment,
+        )
+        assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def begin(self, *words: str) -> subprocess.Popen[bytes]:
+        """In a session of its own, as a terminal has it."""
+        return subprocess.Popen(
+            [*COMMAND, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=self.own,
+            env=self.environment,
+            start_new_session=True,
+        )
+
+    def submit(self, script: str, *options: str) -> str:
+        return self("submit", *ATTEMPTS, *options, script).strip()
+
+    def go(self) -> None:
+        (self.own / "go").touch()
+
+    def status(self, run: str) -> RunStatus | None:
+        return read_whole(self.state.run(run) / "status.json", RunStatus)
+
+    def stands(self, run: str) -> str | None:
+        status = self.status(run)
+        return status.state if status else None
+
+    def wait_for(self, run: str, state: str, timeout_s: float = 20.0) -> RunStatus:
+        deadline_s = time.monotonic() + timeout_s
+        while self.stands(run) != state:
+            assert time.monotonic() < deadline_s, self.describe(run, state)
+            time.sleep(0.02)
+        status = self.status(run)
+        assert status is not None
+        return status
+
+    def describe(self, run: str, wanted: str) -> str:
+        folder = self.state.run(run)
+        logs = [self.state.log, folder / "status.json", folder / "output.log"]
+        said = [f"{path}\n{path.read_text()[-3000:]}" for path in logs if path.exists()]
+        return "\n".join([f"run {run} is not {wanted}", *said])
+
+    def output(self, run: str) -> str:
+        return (self.state.run(run) / hosts.OUTPUT).read_text()
+
+    def supervisor(self) -> Process:
+        found = wait_for(lambda: supervisor_of(self.state), "a supervisor")
+        assert found is not None
+        return found
+
+    def kill_supervisor(self) -> None:
+        supervisor = self.supervisor()
+        processes.send(supervisor, signal.SIGKILL)
+        assert processes.wait_gone(supervisor, 5.0)
+
+    def view(self) -> Status | None:
+        return ask(self.state, "/v1/status", Status)
+
+    def attempts(self) -> list[AttemptView]:
+        status = self.view()
+        found = [one for device in status.view.devices for one in device.attempts] if status else []
+        return [one for one in found if one.state == "running"]
+
+    def two_running(self) -> list[AttemptView]:
+        assert wait_for(lambda: len(self.attempts()) == 2, "two attempts")
+        return self.attempts()
+
+    def host(self, run: str) -> Process:
+        found = wait_for(lambda: hosts.host_of(self.state.run(run)), f"a host of {run}")
+        assert found is not None
+        return found
+
+    def told(self) -> list[str]:
+        """What happened to runs, in a word each."""
+        lines = (self.state.path / "events.jsonl").read_text().splitlines()
+        return [one["what"] for one in map(json.loads, lines) if one["kind"] == "run"]
+
+    def complete(self, run: str) -> int:
+        study = Result.study(Result(code=0, out="", err="", run=run, folder=self.state.run(run)))
+        values = {trial.params["x"] for trial in study.trials if trial.value is not None}
+        complete = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
+        assert len(values) == len(complete), "a trial was brought to its end twice"
+        assert all(trial.state.is_finished() for trial in study.trials)
+        return len(complete)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, state: Path) -> Iterator[Desk]:
+    """In the end nothing is left behind."""
+    own = tmp_path / "own"
+    own.mkdir()
+    one = Desk(own, state)
+    yield one
+    try:
+        if supervisor_of(one.state) is not None:
+            one("stop", "--now")
+        script_runs.assert_nothing_left(state)
+    finally:
+        for pid in processes_of(state):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def test_a_submitted_run_goes_on_when_its_terminal_is_gone(desk: Desk) -> None:
+    """With the submitter's environment, which is kept for this user's eyes only."""
+    desk.environment["TOLD"] = "secret-42"
+    begun = desk.begin("submit", *ATTEMPTS, desk.script(), "an argument")
+    out, _ = begun.communicate(timeout=30)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(begun.pid, signal.SIGHUP)  # as the kernel does when a terminal is closed
+    run = out.decode().strip()
+    assert run == "train-1"
+    status = desk.wait_for(run, "finished")
+    assert status.exit_code == 0
+    assert desk.complete(run) == 4
+    assert "best of 4 an argument" in desk.output(run)
+    environment = desk.state.run(run) / hosts.ENVIRONMENT
+    assert environment.stat().st_mode & 0o777 == 0o600
+    assert json.loads(environment.read_text())["TOLD"] == "secret-42"
+    assert "secret-42" not in desk.state.log.read_text()
+    assert supervisor_of(desk.state) is not None
+    wait_for(lambda: desk.told()[-1] == "finished", "the word that it is finished")
+    assert [word for word in desk.told() if word in ("queued", "started")] == ["queued", "started"]
+
+
+def test_a_run_is_followed_and_ends_with_its_hosts_exit_code(desk: Desk) -> None:
+    desk("start")
+    assert "best of 4" in desk("run", *ATTEMPTS, desk.script())
+    (desk.own / "bad.py").write_text("print('it begins', flush=True)\nraise SystemExit(7)\n")
+    assert "it begins" in desk("run", *ATTEMPTS, "bad.py", code=7)
+    assert desk.stands("bad-1") == "failed"
+    assert "no_such_module" in desk("run", *ATTEMPTS, "no_such_module:f", code=2)
+
+
+def test_ctrl_c_while_it_is_followed_is_the_runs(desk: Desk) -> None:
+    desk("start")
+    follower = desk.begin("run", *ATTEMPTS, desk.script(free=0))
+    desk.two_running()
+    follower.send_signal(signal.SIGINT)
+    wait_for(lambda: "no new attempts" in desk.output("train-1"), "the word that it was heard")
+    follower.send_signal(signal.SIGINT)
+    out, _ = follower.communicate(timeout=30)
+    assert follower.returncode == 131, out.decode()
+    assert "go on with: scheduler run --resume train-1" in out.decode()
+    assert desk.stands("train-1") == "interrupted"
+    desk.go()
+    assert "best of 4" in desk("run", "--resume", "train-1")
+    assert desk.complete("train-1") == 4
+
+
+def test_killed_its_attempts_train_on_and_the_next_one_takes_them_over(desk: Desk) -> None:
+    """The next one, which the host has started, stays too, and keeps the queue."""
+    run = desk.submit(desk.script(free=0))
+    before = {one.process for one in desk.two_running()}
+    desk.kill_supervisor()
+    assert all(one is not None and processes.is_alive(one) for one in before)
+    wait_for(lambda: supervisor_of(desk.state), "the next supervisor")
+    assert {one.process for one in desk.two_running()} == before
+    desk.go()
+    desk.wait_for(run, "finished")
+    assert desk.complete(run) == 4
+    assert desk.state.lasting.exists()
+    second = desk.submit(desk.script(trials=1))
+    desk.wait_for(second, "finished")
+
+
+def test_a_killed_host_is_started_again(desk: Desk) -> None:
+    run = desk.submit(desk.script(free=1))
+    desk.two_running()
+    first = desk.host(run)
+    processes.send(first, signal.SIGKILL)
+    wait_for(lambda: desk.host(run) != first, "the next host")
+    desk.go()
+    desk.wait_for(run, "finished")
+    assert desk.complete(run) == 4
+    assert not [one for one in children(desk.supervisor()) if state_of(one) == "Z"]
+
+
+def test_a_host_that_dies_again_and_again_is_given_up(desk: Desk) -> None:
+    (desk.own / "mad.py").write_text("import os\nos.kill(os.getpid(), 9)\n")
+    status = desk.wait_for(desk.submit("mad.py"), "failed")
+    assert "ended 4 times in 10 min without being asked to (SIGKILL)" in (status.error or "")
+
+
+def test_a_run_whose_host_cannot_be_started_says_why(desk: Desk) -> None:
+    first = desk.submit(desk.script(free=0))
+    desk.two_running()
+    elsewhere = desk.own / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copy(desk.own / "train.py", elsewhere)
+    done = subprocess.run(
+        [*COMMAND, "submit", "--after", first, "train.py"],
+        capture_output=True,
+        text=True,
+        cwd=elsewhere,
+        env=desk.environment,
+    )
+    shutil.rmtree(elsewhere)
+    desk.go()
+    status = desk.wait_for(done.stdout.strip(), "failed")
+    assert f"the folder {elsewhere} is not there any more" in (status.error or "")
+
+
+def test_of_two_started_at_once_one_stays(desk: Desk) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        said = list(pool.map(lambda _: desk("start"), range(2)))
+    pids = {line.split("pid ")[1].split(",")[0] for line in said}
+    assert pids == {str(desk.supervisor().pid)}
+    assert f"a supervisor runs already: pid {desk.supervisor().pid}, in" in desk("start")
+
+
+def test_after_a_reboot_what_was_running_is_put_back(desk: Desk, tmp_path: Path) -> None:
+    """All dies at once, and pids that the journal tells of are other processes' by now."""
+    boot = tmp_path / "boot"
+    boot.write_text("first\n")
+    desk.environment[hosts.BOOT_VARIABLE] = str(boot)
+    os.environ[hosts.BOOT_VARIABLE] = str(boot)
+    try:
+        run = desk.submit(desk.script(free=1))
+        desk.two_running()
+        for pid in sorted(processes_of(desk.state.path)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not processes_of(desk.state.path), "the end of all")
+        boot.write_text("second\n")
+        desk.go()
+        desk("start")
+        desk.wait_for(run, "finished")
+        assert desk.complete(run) == 4
+        assert "the machine was started anew" in desk.state.log.read_text()
+    finally:
+        del os.environ[hosts.BOOT_VARIABLE]
+
+
+def test_stopped_now_and_started_again_runs_go_on(desk: Desk) -> None:
+    run = desk.submit(desk.script(free=1))
+    attempts = desk.two_running()
+    refused = desk("stop", code=1)
+    assert "2 trials are running: --drain lets what runs finish, --now stops it" in refused
+    assert "the supervisor has ended" in desk("stop", "--now")
+    assert desk.stands(run) == "queued"
+    assert not any(one.process and processes.is_alive(one.process) for one in attempts)
+    assert not desk.state.lasting.exists()
+    desk.go()
+    desk("start")
+    desk.wait_for(run, "finished")
+    assert desk.complete(run) == 4
+
+
+def test_drained_what_runs_finishes_and_the_rest_waits(desk: Desk) -> None:
+    run = desk.submit(desk.script(trials=6, free=0))
+    desk.two_running()
+    stopping = desk.begin("stop", "--drain")
+    assert stopping.stdout is not None
+    assert stopping.stdout.readline() == b"2 trials run still\n"
+    wait_for(lambda: "no new attempts" in desk.output(run), "the host to hear of it")
+    desk.go()
+    stopping.communicate(timeout=20)
+    assert stopping.returncode == 0
+    status = desk.status(run)
+    assert status is not None
+    assert (status.state, status.complete) == ("queued", 2)
+    desk("start")
+    desk.wait_for(run, "finished")
+    assert desk.complete(run) == 6
+
+
+def test_a_restart_ends_no_attempt(desk: Desk) -> None:
+    run = desk.submit(desk.script(free=0))
+    before, first = {one.process for one in desk.two_running()}, desk.supervisor()
+    desk("restart")
+    assert desk.supervisor() != first
+    assert {one.process for one in desk.two_running()} == before
+    assert desk.state.lasting.exists()
+    desk.go()
+    desk.wait_for(run, "finished")
+    assert desk.complete(run) == 4
+
+
+def test_cancelled_running_or_queued(desk: Desk) -> None:
+    first = desk.submit(desk.script(free=0))
+    second = desk.submit(desk.script(free=0), "--after", first)
+    third = desk.submit(desk.script(free=0), "--after", second)
+    attempts = desk.two_running()
+    assert order(desk.state, f"/v1/runs/{second}/cancel")
+    desk.wait_for(second, "cancelled", 2.0)
+    status = desk.wait_for(third, "cancelled")
+    assert status.error == f"it was to run after {second}, which is cancelled"
+    assert order(desk.state, f"/v1/runs/{first}/cancel")
+    desk.wait_for(first, "cancelled")
+    assert not any(one.process and processes.is_alive(one.process) for one in attempts)
+
+
+def test_after_and_priority_say_who_is_next(desk: Desk, tmp_path: Path) -> None:
+    """One at a time; each run's first attempt says when it began."""
+    config = tmp_path / "config.toml"
+    config.write_text("[queue]\nruns_at_once = 1\n")
+    desk.environment["SCHEDULER_CONFIG"] = str(config)
+    first = desk.submit(desk.script(trials=2, free=0))
+    desk.two_running()
+    quick = desk.script(trials=1, name="quick.py")
+    after = desk.submit(quick, "--after", first, "--priority", "9", "--name", "after")
+    low = desk.submit(quick, "--name", "low")
+    high = desk.submit(quick, "--priority", "-5", "--name", "high")
+    desk.wait_for(low, "queued")
+    wait_for(lambda: "at most 1 runs at once" in (desk.status(low).hold or ""), "why it waits")
+    assert order(desk.state, f"/v1/runs/{high}/priority", {"priority": 7})
+    assert desk.stands(after) == "queued"
+    desk.go()
+    ended = [desk.wait_for(run, "finished") for run in (first, after, high, low)]
+    began_s = [status.started_at_s or 0.0 for status in ended]
+    assert began_s == sorted(began_s)
+
+
+def test_paused_it_starts_nothing_until_it_is_resumed(desk: Desk) -> None:
+    """Also after a kill of the supervisor."""
+    run = desk.submit(desk.script(free=0))
+    desk.two_running()
+    assert order(desk.state, f"/v1/runs/{run}/pause", {"stop": False})
+    desk.kill_supervisor()
+    desk.two_running()
+    desk.go()
+    wait_for(lambda: desk.status(run).complete == 2, "the end of what runs")
+    status = wait_for(desk.view, "an answer")
+    assert [rule.run for rule in status.view.rules] == [run]
+    assert not desk.attempts()
+    assert order(desk.state, f"/v1/runs/{run}/resume")
+    desk.wait_for(run, "finished")
+
+
+def test_a_state_folder_that_can_only_be_read_is_told(desk: Desk) -> None:
+    """A file system that is mounted so, in a namespace of this process's own."""
+    desk.state.path.mkdir(mode=0o700)
+    (desk.state.path / "runs").mkdir(mode=0o700)
+    path = desk.state.path
+    prefix = f"mount --bind {path} {path} && mount -o remount,ro,bind {path} && exec "
+    words = " ".join(f"'{word}'" for word in (*COMMAND, "start"))
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", prefix + words],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env=desk.environment,
+    )
+    if "Operation not permitted" in done.stderr:
+        pytest.skip(f"no mount of our own here: {done.stderr.strip()}")
+    assert done.returncode == 2, done.stderr
+    assert f"Error: the state folder {path} cannot be written" in done.stderr
+
+
+def children(process: Process) -> list[int]:
+    tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
+    return [int(pid) for path in tasks for pid in path.read_text().split()]
+
+
+def state_of(pid: int) -> str:
+    with contextlib.suppress(FileNotFoundError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return ""
