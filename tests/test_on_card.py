@@ -87,6 +87,7 @@ def on_card(run_script: Runner, card: EmulatedCard, monkeypatch: pytest.MonkeyPa
     """Runs scripts on the card, as many trials at once as fit."""
     for name, value in card.environment().items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("COLUMNS", "400")  # no line of `status` is folded
     return run_script
 
 

@@ -48,7 +48,7 @@ TOGETHER = """
         while len(list(pathlib.Path().glob("began.*"))) < 3:
             time.sleep(0.01)
         blocks = [b"x" * (20 << 20) for _ in range(19)]
-        time.sleep(0.3)
+        time.sleep(1.0)
         return x
 
     optuna.create_study().optimize(objective, n_trials=4)
