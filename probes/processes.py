@@ -104,12 +104,15 @@ def same_namespace(pids: Collection[int], proc: Path) -> bool:
     Drivers list pids of the first PID namespace. Elsewhere (a container) they may mean other
     processes here or none. Outside the first namespace we believe them if every one is there.
     """
+    return in_first_namespace(proc) or all(os.path.exists(f"{proc}/{pid}") for pid in pids)
+
+
+def in_first_namespace(proc: Path) -> bool:
+    """Whether we see the pids that drivers list. False where the kernel does not say."""
     try:
-        if os.readlink(f"{proc}/self/ns/pid") == _FIRST_NAMESPACE:
-            return True
+        return os.readlink(f"{proc}/self/ns/pid") == _FIRST_NAMESPACE
     except OSError:
-        pass
-    return all(os.path.exists(f"{proc}/{pid}") for pid in pids)
+        return False
 
 
 def held_by_trees(

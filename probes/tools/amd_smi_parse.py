@@ -15,6 +15,7 @@ from typing import Any, TypeGuard
 
 import msgspec
 
+from probes.tools import tool
 from probes.tools.command import ToolFailed
 from probes.tools.tool import MIB, ToolCard, ToolProcess
 
@@ -23,7 +24,6 @@ _NO_SIZE = (1 << 32) - 1
 _MOST_BYTES = 1 << 50
 
 _UNITS = {"B": 1, "MB": MIB, "MiB": MIB}
-_ADDRESS = re.compile(r"([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])")
 _UUID = re.compile(r"GPU-[0-9a-f]{16}")
 _NOBODY = ("No running processes detected", "Not Found")
 
@@ -224,14 +224,12 @@ def parse_size(value: object, unit_bytes: int) -> int | None:
 
 
 def parse_address(value: object) -> str | None:
-    """A PCI address in lower case, its domain in four digits where they are enough.
+    """A PCI address as the kernel writes it; None: it is none.
 
     0000:00:00.0 is the host bridge of every PC; here it is a field that was never filled in.
     """
-    found = _ADDRESS.fullmatch(value.strip().lower()) if isinstance(value, str) else None
-    if found is None or int(found[2] + found[3] + found[4], 16) == 0:
-        return None
-    return f"{int(found[1], 16):04x}:{found[2]}:{found[3]}.{found[4]}"
+    address = tool.parse_address(value.strip()) if isinstance(value, str) else None
+    return None if address is None or address.endswith(":00:00.0") else address
 
 
 def parse_uuid(value: object) -> str | None:

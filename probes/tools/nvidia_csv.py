@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 
 from probes.tools.command import ToolFailed
-from probes.tools.tool import MIB, ToolCard, ToolProcess
+from probes.tools.tool import ADDRESS, MIB, ToolCard, ToolProcess, parse_address
 
 NAME = "nvidia-smi"
 
@@ -37,7 +37,6 @@ _ALIASES = {"used_gpu_memory": "used_memory"}  # asked for by one name, headed b
 _COLUMN = re.compile(r"([a-z][a-z0-9_.]*)(?: \[.*\])?")
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _SIZE = re.compile(r"([0-9]{1,9})(?: MiB)?")
-_ADDRESS = re.compile(r"([0-9a-f]{4,8})(:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])", re.IGNORECASE)
 _LOST = "Unable to determine the device handle"
 _NOISE = ("$ ", "# ", "WARNING")
 
@@ -84,12 +83,6 @@ def parse_apps(
         )
         found.setdefault(row.get("gpu_uuid", ""), []).append(process)
     return {uuid: tuple(processes) for uuid, processes in found.items()}
-
-
-def parse_address(text: str) -> str | None:
-    """A PCI address as the kernel writes it: 00000000:3B:00.0 is 0000:3b:00.0; None: it is none."""
-    found = _ADDRESS.fullmatch(text)
-    return f"{int(found[1], 16):04x}{found[2].lower()}" if found else None
 
 
 def _parse_rows(text: str, columns: tuple[str, ...]) -> tuple[list[Row], list[str]]:
@@ -156,7 +149,7 @@ def _problem(row: Row) -> str | None:
 
 def _lost(line: str) -> ToolCard | None:
     """A GPU that fell off the bus: newer drivers list the others all the same."""
-    found = _ADDRESS.search(line) if line.startswith(_LOST) else None
+    found = ADDRESS.search(line) if line.startswith(_LOST) else None
     if found is None:
         return None
     return ToolCard(index="lost", address=parse_address(found[0]), problem=f"{NAME}: {line}")

@@ -21,7 +21,7 @@ import msgspec
 from probes import drm
 from probes.amdgpu import SMALL_BYTES, too_small
 from probes.number import read_text_or_none
-from probes.processes import same_namespace
+from probes.processes import in_first_namespace, same_namespace
 from probes.reading import Candidate, Device, LeftOut
 from probes.tools.command import Said, Shared, ToolFailed, missing, run
 from probes.tools.nvidia_csv import (
@@ -32,11 +32,10 @@ from probes.tools.nvidia_csv import (
     NAME,
     UNIFIED,
     it_says,
-    parse_address,
     parse_apps,
     parse_gpus,
 )
-from probes.tools.tool import ToolCard, ToolProbe, ToolProcess, in_vram
+from probes.tools.tool import ToolCard, ToolProbe, ToolProcess, in_vram, parse_address
 
 #: WSL keeps it where only an interactive shell's PATH leads.
 PLACES = (NAME, "/usr/lib/wsl/lib/nvidia-smi")
@@ -122,10 +121,9 @@ class NvidiaSmi:
     def _believes(self, pids: Collection[int]) -> bool:
         """In a container the list is empty or another PID namespace's, while memory is held; under
         WSL it is not supported (CUDA on WSL user guide, known limitations)."""
-        if not pids and (self.dev / "dxg").exists():
-            return False
-        # No process has pid 0: an empty list passes in the first namespace only.
-        return same_namespace(pids or {0}, self._proc)
+        if not pids:
+            return in_first_namespace(self._proc) and not (self.dev / "dxg").exists()
+        return same_namespace(pids, self._proc)
 
     def _ask(self, query: str, columns: tuple[str, ...]) -> Said:
         fields = f"--query-{query}={','.join(columns)}"

@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 
 from probes.tools.command import ROCM_FOLDER, ToolFailed, find, missing, run
-from probes.tools.tool import ToolCard, ToolProcess
+from probes.tools.tool import ToolCard, ToolProcess, parse_address
 
 NAME = "rocm-smi"
 
@@ -43,7 +43,6 @@ _PAGE_BYTES = 4096
 _TOTAL = "{} Total Memory (B)"
 _USED = "{} Total Used Memory (B)"
 
-_ADDRESS = re.compile(r"([0-9a-f]{4,8}):([0-9a-f]{2}:[0-9a-f]{2}\.[0-7])")
 _UNIQUE_ID = re.compile(r"(?:0x)?([0-9a-f]{1,16})")
 _GFX = re.compile(r"gfx[0-9a-f]+")
 _HEX = re.compile(r"-?0x[0-9a-f]*", re.IGNORECASE)
@@ -210,7 +209,7 @@ def _card(index: str, values: Mapping[str, Any]) -> ToolCard:
     total, used, gtt_total, gtt_used = numbers.values()
     return ToolCard(
         index=index,
-        address=_address(said.get("pci bus", "")),
+        address=parse_address(said.get("pci bus", "")),
         name=_name(said),
         uuid=_uuid(said.get("unique id", "")),
         total_bytes=total,
@@ -234,11 +233,6 @@ def _number(text: str | None) -> int | None:
     if text is None or not (text.isascii() and text.isdigit() and len(text) <= 20):
         return None
     return int(text)
-
-
-def _address(text: str) -> str | None:
-    found = _ADDRESS.fullmatch(text.lower())
-    return f"{int(found[1], 16):04x}:{found[2]}" if found else None
 
 
 def _uuid(text: str) -> str | None:

@@ -6,6 +6,7 @@ tools and versions, so the PCI address joins what it says with what others say.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +18,15 @@ from probes.reading import Device, Held, Reading
 from probes.tools.command import Shared, ToolFailed
 
 MIB = 1 << 20
+
+#: A PCI address in any maker's writing: upper-case hex, domains of four or eight digits.
+ADDRESS = re.compile(r"([0-9a-f]{4,8})(:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])", re.IGNORECASE)
+
+
+def parse_address(text: str) -> str | None:
+    """A PCI address as the kernel writes it: 00000000:3B:00.0 is 0000:3b:00.0; None: it is none."""
+    found = ADDRESS.fullmatch(text)
+    return f"{int(found[1], 16):04x}{found[2].lower()}" if found else None
 
 
 class ToolProcess(msgspec.Struct, frozen=True, kw_only=True):

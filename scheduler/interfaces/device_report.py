@@ -28,6 +28,7 @@ from scheduler.machine.budgets import Here, look_here, sysfs_root
 from scheduler.machine.state import StateFolder
 
 PATIENCE_S = 15.0  #: tools have a limit of 10 s of their own
+_SILENT = f"has not answered in {PATIENCE_S:.0f} s"
 _WAKES_AFTER_S = 1.0
 
 
@@ -119,10 +120,15 @@ def _in_background(
 
 
 def _asked(source: Probe, trees: tuple[int, ...], first: Future[Answer] | None) -> Answer:
-    """A tool would wake a card that the *first* source found asleep."""
+    """A tool would wake a card that the *first* source found asleep.
+
+    Who the strangers are is looked at once a device: by the first source, if it answers.
+    """
+    is_named = False
     if first is not None:
         with contextlib.suppress(TimeoutError):
-            reading = first.result(_WAKES_AFTER_S).reading
+            answer = first.result(_WAKES_AFTER_S)
+            is_named, reading = answer.strangers is not None, answer.reading
             if reading is not None and reading.asleep:
                 problem = f"not asked: the card sleeps, and {source.source} would wake it"
                 reading = msgspec.structs.replace(reading, problem=problem)
@@ -130,7 +136,8 @@ def _asked(source: Probe, trees: tuple[int, ...], first: Future[Answer] | None) 
     began_s = time.monotonic()
     reading = source.read(trees)
     took_s = time.monotonic() - began_s
-    return Answer(reading=reading, took_s=took_s, strangers=_who(source, trees))
+    strangers = None if is_named else _who(source, trees)
+    return Answer(reading=reading, took_s=took_s, strangers=strangers)
 
 
 def _who(source: Probe, trees: tuple[int, ...]) -> Others | None:
@@ -195,8 +202,7 @@ def _believed(
 
 
 def _silent(key: str) -> Reading:
-    problem = f"has not answered in {PATIENCE_S:.0f} s"
-    return Reading(device=key, total_bytes=None, used_bytes=None, problem=problem)
+    return Reading(device=key, total_bytes=None, used_bytes=None, problem=_SILENT)
 
 
 def _source(state: SourceState, answer: Answer) -> SourceReport:
@@ -207,5 +213,5 @@ def _source(state: SourceState, answer: Answer) -> SourceReport:
         total_bytes=reading.total_bytes if reading else None,
         used_bytes=reading.used_bytes if reading else None,
         took_s=round(answer.took_s, 6) if reading else None,
-        problem=state.problem or (reading.problem if reading else _silent("").problem),
+        problem=state.problem or (reading.problem if reading else _SILENT),
     )
