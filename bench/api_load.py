@@ -13,7 +13,6 @@ import os
 import selectors
 import socket
 import statistics
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,23 +29,13 @@ REQUEST = b"GET /v1/status HTTP/1.0\r\nHost: supervisor\r\n\r\n"
 
 
 def main() -> None:
-    with measure.workplace() as (folder, environment):
-        script = folder / "train.py"
-        script.write_text(SCRIPT)
-        host = subprocess.Popen(
-            [*measure.SCHEDULER, "run", str(script)],
-            env=environment,
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            path = wait_until_running(folder / "state" / "control.sock")
-            quiet = watch(path, ASKING_S)
-            took, wrong, busy = under_load(path)
-        finally:
-            host.terminate()
-            host.wait()
+    with (
+        measure.workplace() as (folder, environment),
+        measure.going(SCRIPT, folder, environment),
+    ):
+        path = wait_until_running(folder / "state" / "control.sock")
+        quiet = watch(path, ASKING_S)
+        took, wrong, busy = under_load(path)
     report(quiet, busy, took, wrong)
 
 

@@ -25,6 +25,25 @@ def workplace() -> Iterator[tuple[Path, dict[str, str]]]:
         wait_until_gone(folder / "state")
 
 
+@contextmanager
+def going(script: str, folder: Path, environment: dict[str, str]) -> Iterator[None]:
+    """A run of *script* beside the benchmark, ended with it."""
+    path = folder / "train.py"
+    path.write_text(script)
+    host = subprocess.Popen(
+        [*SCHEDULER, "run", str(path)],
+        env=environment,
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        host.terminate()
+        host.wait()
+
+
 def wait_until_gone(state: Path, deadline_s: float = 15.0) -> None:
     """The supervisor leaves by itself some seconds after its last run."""
     end_s = time.monotonic() + deadline_s

@@ -28,32 +28,22 @@ optuna.create_study().optimize(objective, n_trials=4)
 
 
 def main() -> None:
-    with measure.workplace() as (folder, environment):
-        script = folder / "train.py"
-        script.write_text(SCRIPT)
-        host = subprocess.Popen(
-            [*measure.SCHEDULER, "run", str(script)],
+    with (
+        measure.workplace() as (folder, environment),
+        measure.going(SCRIPT, folder, environment),
+    ):
+        wait_until_running(environment)
+        status = [*measure.SCHEDULER, "status"]
+        bare = [sys.executable, "-c", "pass"]
+        took = [measure.run(status, environment, folder) for _ in range(TIMES)]
+        base = [measure.run(bare, environment, folder) for _ in range(TIMES)]
+        listing = subprocess.run(
+            [sys.executable, "-X", "importtime", *status[1:]],
             env=environment,
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            wait_until_running(environment)
-            status = [*measure.SCHEDULER, "status"]
-            bare = [sys.executable, "-c", "pass"]
-            took = [measure.run(status, environment, folder) for _ in range(TIMES)]
-            base = [measure.run(bare, environment, folder) for _ in range(TIMES)]
-            listing = subprocess.run(
-                [sys.executable, "-X", "importtime", *status[1:]],
-                env=environment,
-                capture_output=True,
-                text=True,
-                check=True,
-            ).stderr
-        finally:
-            host.terminate()
-            host.wait()
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stderr
     imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in listing.splitlines()}
     heavy = sorted(imported & set(HEAVY))
     print(f"scheduler status: {measure.spread(took)}")
@@ -69,7 +59,7 @@ def wait_until_running(environment: dict[str, str]) -> None:
         told = subprocess.run(
             [*measure.SCHEDULER, "status"], env=environment, capture_output=True, text=True
         ).stdout
-        if "running" in told:
+        if "  running\n" in told:  # the run's heading; no supervisor is "running" either
             return
         time.sleep(0.2)
     raise SystemExit(f"nothing runs:\n{told}")
