@@ -21,7 +21,7 @@ import measure
 import msgspec
 from status_time import SCRIPT
 
-from scheduler.machine.answers import Status
+from scheduler.machine.api.answers import Status
 
 CLIENTS = 50
 ASKING_S = 15.0

@@ -29,11 +29,11 @@ from scheduler.machine.summon import is_listening, supervisor_of
 
 if TYPE_CHECKING:
     from scheduler.core.core import Core
-    from scheduler.machine.answers import Answers
-    from scheduler.machine.chronicle import Chronicle
-    from scheduler.machine.config import Config, Loaded
+    from scheduler.machine.api.answers import Answers
+    from scheduler.machine.api.control import Control
+    from scheduler.machine.chronicle.chronicle import Chronicle
+    from scheduler.machine.config.loading import Config, Loaded
     from scheduler.machine.configured import Messenger
-    from scheduler.machine.control import Control
     from scheduler.machine.journal import Journal
     from scheduler.machine.world import World
 
@@ -138,7 +138,7 @@ def _serve(
     state: StateFolder, linger_s: float, lasting: bool, tell_ready: Callable[[], None]
 ) -> int:
     """Everything between holding the lock and giving it back."""
-    from scheduler.machine.config import ConfigError, load
+    from scheduler.machine.config.loading import ConfigError, load
 
     try:
         loaded = load()
@@ -168,8 +168,8 @@ def _serve(
 
 def _assemble(state: StateFolder, loaded: Loaded, linger_s: float, lasting: bool) -> _Parts:
     from scheduler.machine.budgets import look_here
-    from scheduler.machine.chronicle import NAME, Chronicle
-    from scheduler.machine.config import here_with
+    from scheduler.machine.chronicle.chronicle import NAME, Chronicle
+    from scheduler.machine.config.loading import here_with
     from scheduler.machine.configured import InForce, Messenger, settings_of
     from scheduler.machine.journal import Journal
     from scheduler.machine.leaving import GRACE_S
@@ -207,8 +207,8 @@ def _control(
     state: StateFolder, config: Config, answers: Answers, world: World, chronicle: Chronicle
 ) -> Control:
     """By TCP too where that is wanted; a port that is taken is logged, and ends nothing."""
+    from scheduler.machine.api.control import Control
     from scheduler.machine.configured import tcp_of
-    from scheduler.machine.control import Control
 
     def make(tcp: tuple[int, str] | None) -> Control:
         listener = folder.listen(state, folder.CONTROL)

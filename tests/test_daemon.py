@@ -28,7 +28,7 @@ from scheduler.core.view import DeviceView
 from scheduler.interfaces.client import ask, order
 from scheduler.machine import processes, runs
 from scheduler.machine import state as folder
-from scheduler.machine.answers import Devices, Status
+from scheduler.machine.api.answers import Devices, Status
 from scheduler.machine.state import StateFolder, open_state
 from scheduler.machine.summon import NoSupervisor, ensure_supervisor, supervisor_of
 from tests.emulated.card import EmulatedCard

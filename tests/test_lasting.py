@@ -25,7 +25,7 @@ from scheduler.core.model import Process
 from scheduler.core.view import AttemptView
 from scheduler.interfaces.client import ask, order
 from scheduler.machine import hosts, processes
-from scheduler.machine.answers import Status
+from scheduler.machine.api.answers import Status
 from scheduler.machine.runs import RunStatus, read_whole
 from scheduler.machine.state import StateFolder
 from scheduler.machine.summon import supervisor_of

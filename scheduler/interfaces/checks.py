@@ -14,7 +14,7 @@ from scheduler.interfaces.errors import BadInput
 from scheduler.interfaces.logs import known_run
 from scheduler.machine import budgets, hosts
 from scheduler.machine.admittance import misfit
-from scheduler.machine.config import Config, ConfigError, here_with, load
+from scheduler.machine.config.loading import Config, ConfigError, here_with, load
 from scheduler.machine.runs import RunSpec, read_whole
 from scheduler.machine.state import StateFolder
 

@@ -10,11 +10,11 @@ import click
 import msgspec
 
 from scheduler.interfaces.config_reference import as_toml
-from scheduler.machine.config import ConfigError, Problem, find, load
-from scheduler.machine.defaults import not_here
-from scheduler.machine.notify import problem_of
-from scheduler.machine.settings import Config
-from scheduler.machine.shown import Value, values_of
+from scheduler.machine.config.defaults import not_here
+from scheduler.machine.config.loading import ConfigError, Problem, find, load
+from scheduler.machine.config.settings import Config
+from scheduler.machine.config.shown import Value, values_of
+from scheduler.machine.notify.notifier import problem_of
 
 _NAME_WIDTH, _VALUE_WIDTH = 17, 42
 

@@ -12,14 +12,15 @@ from typing import Any
 
 import msgspec
 
-from scheduler.machine.settings import MANY, SECTIONS, Described, keys_of, variable
+from scheduler.machine.config.settings import MANY, SECTIONS, Described, keys_of, variable
 
 _WIDTH = 100
 
 _HEAD = """\
 # Configuration
 
-Made by `python -m scheduler.interfaces.config_reference`; change `scheduler/machine/settings.py`.
+Made from `scheduler/machine/config/settings.py`, which is what to change, by
+`python -m scheduler.interfaces.config_reference`.
 
 One TOML file, `~/.config/gpu-trial-scheduler/config.toml`, or the one that `$SCHEDULER_CONFIG`
 names; `$XDG_CONFIG_HOME` is heeded. There need not be one. What a command's flag says goes first,

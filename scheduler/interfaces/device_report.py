@@ -23,7 +23,7 @@ from probes.reading import Absent, Device, LeftOut, Probe, Reading
 from probes.strangers import Others, read_strangers
 from probes.tools.tool import ToolProbe
 from scheduler.interfaces.client import ask
-from scheduler.machine.answers import Devices
+from scheduler.machine.api.answers import Devices
 from scheduler.machine.budgets import Here, look_here, sysfs_root
 from scheduler.machine.state import StateFolder
 

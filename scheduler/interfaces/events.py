@@ -13,8 +13,8 @@ from scheduler.interfaces.logs import known_run
 from scheduler.interfaces.ordering import NO_SUPERVISOR
 from scheduler.interfaces.paint import printable
 from scheduler.interfaces.run_table import format_time
-from scheduler.machine.answers import Events
-from scheduler.machine.entries import Entry
+from scheduler.machine.api.answers import Events
+from scheduler.machine.chronicle.entries import Entry
 from scheduler.machine.state import StateFolder, find
 
 SHOWN = 50  #: the last ones, unless asked otherwise
@@ -31,7 +31,7 @@ _RESTART_S = 10.0  #: a supervisor that is put in another's place is back by the
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def command(follow: bool, run: str | None, since: int | None, as_json: bool) -> None:
     """Show what happened, oldest first: the last 50, or with --since all after a number."""
-    from scheduler.machine.chronicle import NAME, read_entries
+    from scheduler.machine.chronicle.chronicle import NAME, read_entries
 
     state = find()
     if run is not None:

@@ -14,8 +14,8 @@ from scheduler.core.model import Rule
 from scheduler.core.view import AttemptView, DeviceView, View
 from scheduler.interfaces.client import ask
 from scheduler.interfaces.progress import Progress, rate, rate_now, share, time_left
-from scheduler.machine.answers import Status, Supervisor
-from scheduler.machine.listing import RunAnswer, read_run
+from scheduler.machine.api.answers import Status, Supervisor
+from scheduler.machine.api.listing import RunAnswer, read_run
 from scheduler.machine.runs import FINAL, RunStatus, read_whole
 from scheduler.machine.state import StateFolder
 

@@ -20,7 +20,7 @@ import msgspec
 from scheduler.core.model import Run
 from scheduler.interfaces import checks
 from scheduler.interfaces.errors import BadInput, Failed
-from scheduler.machine.defaults import run_defaults
+from scheduler.machine.config.defaults import run_defaults
 from scheduler.machine.hosts import write_environment
 from scheduler.machine.runs import ASKED, RunSpec, write_whole
 from scheduler.machine.sizes import parse_size

@@ -11,8 +11,8 @@ import click
 from scheduler.interfaces.client import NoAnswer, ask
 from scheduler.interfaces.errors import Failed
 from scheduler.interfaces.paint import PLAIN, Column, Paint, columns, for_stdout, printable
-from scheduler.machine.answers import Runs, Status
-from scheduler.machine.listing import RunAnswer, read_runs
+from scheduler.machine.api.answers import Runs, Status
+from scheduler.machine.api.listing import RunAnswer, read_runs
 from scheduler.machine.runs import RunStatus
 from scheduler.machine.sizes import format_duration
 from scheduler.machine.state import find

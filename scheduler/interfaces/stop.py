@@ -9,7 +9,7 @@ import click
 from scheduler.interfaces.client import NoAnswer, Refused, ask, order
 from scheduler.interfaces.errors import BadInput, Failed
 from scheduler.machine import processes
-from scheduler.machine.answers import Status
+from scheduler.machine.api.answers import Status
 from scheduler.machine.state import StateFolder, find
 from scheduler.machine.summon import supervisor_of
 

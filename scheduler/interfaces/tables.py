@@ -14,7 +14,7 @@ from scheduler.core.view import AttemptView, DeviceView
 from scheduler.interfaces.paint import PLAIN, Paint, flow, words
 from scheduler.interfaces.report import Report, RunReport
 from scheduler.interfaces.run_table import format_time, run_lines
-from scheduler.machine.answers import Supervisor
+from scheduler.machine.api.answers import Supervisor
 from scheduler.machine.sizes import format_duration, format_size
 
 MOST_CELLS = 156  #: of a bar: more show nothing more

@@ -12,14 +12,14 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 
 from scheduler.core.model import Rule
-from scheduler.machine.answers import Setting, Settings
-from scheduler.machine.chronicle import Chronicle
-from scheduler.machine.config import Config, Loaded
-from scheduler.machine.entries import LIMIT, Entry
-from scheduler.machine.loopback import token_of
-from scheduler.machine.notify import Notifier
+from scheduler.machine.api.answers import Setting, Settings
+from scheduler.machine.api.loopback import token_of
+from scheduler.machine.chronicle.chronicle import Chronicle
+from scheduler.machine.chronicle.entries import LIMIT, Entry
+from scheduler.machine.config.loading import Config, Loaded
+from scheduler.machine.config.shown import values_of
+from scheduler.machine.notify.notifier import Notifier
 from scheduler.machine.programs import Programs
-from scheduler.machine.shown import values_of
 from scheduler.machine.state import StateFolder
 from scheduler.machine.windows import Edges, local_zone, rules_in_force
 

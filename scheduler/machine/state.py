@@ -3,7 +3,7 @@
     supervisor.lock   held by the supervisor while it runs; holds its pid
     supervisor.log    what the supervisor says
     hosts.sock        hosts speak to the supervisor here (``scheduler.wire``)
-    control.sock      the command line asks here (``machine.control``)
+    control.sock      the command line asks here (``machine.api.control``)
     journal.jsonl     events of the supervisor now running
     journal.boot      the life of the machine that the journal tells of
     lasting           is there while a supervisor runs that stays, or was killed

@@ -26,10 +26,11 @@ from scheduler.core.events import Event, Exited, Found, Joined, Sampled, Vanishe
 from scheduler.core.model import Budget
 from scheduler.core.view import View
 from scheduler.machine import hosts, processes
-from scheduler.machine.answers import Answers, Devices, Status, Supervisor
-from scheduler.machine.bests import Bests
+from scheduler.machine.api.answers import Answers, Devices, Status, Supervisor
 from scheduler.machine.budgets import Here
-from scheduler.machine.chronicle import Chronicle
+from scheduler.machine.chronicle.bests import Bests
+from scheduler.machine.chronicle.chronicle import Chronicle
+from scheduler.machine.chronicle.telling import entries_of
 from scheduler.machine.counted import attempts, leases, trees
 from scheduler.machine.devices import Poller, blind
 from scheduler.machine.journal import Journal, Unwritten
@@ -40,7 +41,6 @@ from scheduler.machine.orphans import Lease, Orphans
 from scheduler.machine.sessions import Sessions
 from scheduler.machine.state import StateFolder
 from scheduler.machine.steward import Rules, Steward
-from scheduler.machine.telling import entries_of
 
 _log = logging.getLogger(__name__)
 
@@ -98,6 +98,7 @@ class World:
             tell=self._tell_of_run,
         )
         self.orders = Orders(self._queue.put)
+        self._obeyed: list[Given] = []  #: those that are not answered yet
         self._last: Event | None = None  #: the event that is handled, or was last
         self._polled: View | None = None  #: what was so after the last reading
         self._kept: deque[Event] = deque()  #: until there is a reading that is not old
@@ -153,7 +154,9 @@ class World:
             self._when_ready()
             self._when_ready = lambda: None
         while not self._next:
+            self._answer_orders()
             if self._is_time_to_leave(self._queue.get()):
+                self._answer_orders()
                 return None
         self._last = self._next.popleft()
         return self._last
@@ -185,7 +188,12 @@ class World:
             given.answer(Refused(500, f"a bug of ours: {type(bug).__name__}: {bug}"))
             raise
         self._next.extend(events)
-        given.answer(None)
+        self._obeyed.append(given)
+
+    def _answer_orders(self) -> None:
+        """Once all that they led to is handled and published: who asks next sees it."""
+        while self._obeyed:
+            self._obeyed.pop().answer(None)
 
     def _take(self, event: Event) -> None:
         """Line up what is to be handled: *event*, or with it what waited for it, or nothing yet."""

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from scheduler.interfaces import config_reference
-from scheduler.machine.config import load
-from scheduler.machine.settings import SECTIONS, keys_of
+from scheduler.machine.config.loading import load
+from scheduler.machine.config.settings import SECTIONS, keys_of
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "config.md"
 

@@ -14,7 +14,7 @@ import pytest
 
 from scheduler.interfaces.client import order
 from scheduler.interfaces.events import SHOWN
-from scheduler.machine.chronicle import NAME, Chronicle
+from scheduler.machine.chronicle.chronicle import NAME, Chronicle
 from scheduler.machine.state import StateFolder, new_run, open_state
 
 Scheduler = Callable[..., Any]

@@ -14,8 +14,8 @@ from msgspec import inspect
 from scheduler.interfaces import doctor
 from scheduler.interfaces.device_report import DevicesReport
 from scheduler.interfaces.report import Report
-from scheduler.machine.answers import Runs
-from scheduler.machine.entries import Entry
+from scheduler.machine.api.answers import Runs
+from scheduler.machine.chronicle.entries import Entry
 from scheduler.study.trials import TrialRow
 
 PAGE = Path(__file__).parents[2] / "docs" / "json.md"

@@ -11,7 +11,7 @@ import pytest
 
 from scheduler.core.model import Run
 from scheduler.interfaces.client import ask, order
-from scheduler.machine.answers import Status
+from scheduler.machine.api.answers import Status
 from scheduler.machine.runs import RunSpec, RunStatus, State, read_whole, write_whole
 from scheduler.machine.state import StateFolder, new_run, open_state
 

@@ -14,8 +14,8 @@ import pytest
 
 from scheduler.core.model import Run
 from scheduler.interfaces.runs import OVER_SHOWN, run_lines
-from scheduler.machine.answers import Runs
-from scheduler.machine.listing import RunAnswer
+from scheduler.machine.api.answers import Runs
+from scheduler.machine.api.listing import RunAnswer
 from scheduler.machine.runs import Best, RunSpec, RunStatus, State, write_whole
 from scheduler.machine.state import StateFolder, new_run, open_state
 

@@ -16,7 +16,7 @@ from scheduler.interfaces.paint import Paint
 from scheduler.interfaces.progress import Left, Progress
 from scheduler.interfaces.report import Report, RunReport
 from scheduler.interfaces.tables import bar, report_lines
-from scheduler.machine.answers import Supervisor
+from scheduler.machine.api.answers import Supervisor
 from scheduler.machine.runs import Best, LiveTrial, RunSpec, RunStatus
 from scheduler.machine.sizes import format_duration
 

@@ -11,7 +11,7 @@ import msgspec
 from probes.number import read_text_or_none
 from scheduler.interfaces.checkup.findings import Check, Where, ok, problem
 from scheduler.interfaces.client import NoAnswer, ask
-from scheduler.machine.answers import Status
+from scheduler.machine.api.answers import Status
 from scheduler.machine.sizes import format_duration
 
 NAME = "supervisor"

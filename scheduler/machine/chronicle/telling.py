@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from scheduler.core.actions import Action, Halt, Hold, Note, Settle, Start, Stop
 from scheduler.core.model import Change, Trial
-from scheduler.machine.entries import Draft, Kind
+from scheduler.machine.chronicle.entries import Draft, Kind
 
 #: Changes that come with a Stop or a Settle, which say the same.
 _SAID_BESIDE = frozenset({"stopped", "capacity"})

@@ -10,8 +10,8 @@ import pytest
 from probes.reading import Device, LeftOut
 from scheduler.core.model import Budget, Run
 from scheduler.machine.budgets import Here, budget_for
-from scheduler.machine.defaults import budgets_with, here_with, not_here, run_defaults
-from scheduler.machine.settings import Config, DeviceSettings, RunSettings, WindowSettings
+from scheduler.machine.config.defaults import budgets_with, here_with, not_here, run_defaults
+from scheduler.machine.config.settings import Config, DeviceSettings, RunSettings, WindowSettings
 
 GIB = 1 << 30
 CARD = "0000:03:00.0"

@@ -1,6 +1,6 @@
 """What goes over the control socket: the contract between the supervisor and its clients.
 
-``machine.openapi`` says which path takes and gives which.
+``machine.api.openapi`` says which path takes and gives which.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from probes.failover import SourceState
 from probes.reading import Absent, LeftOut, Reading
 from scheduler.core.model import Budget
 from scheduler.core.view import View
-from scheduler.machine.entries import LIMIT, Entry
-from scheduler.machine.listing import RunAnswer
+from scheduler.machine.api.listing import RunAnswer
+from scheduler.machine.chronicle.entries import LIMIT, Entry
 
 WAIT_S = 30  #: an answer about what happens may be waited for so long
 PRIORITY = 1_000_000  #: at most, up and down

@@ -23,7 +23,7 @@ def ask_to_send(url: str, title: str, text: str) -> int | None:
 
     Raises OSError where it cannot be started.
     """
-    command = [sys.executable, "-P", "-m", "scheduler.machine.herald"]
+    command = [sys.executable, "-P", "-m", "scheduler.machine.notify.herald"]
     try:
         ended = subprocess.run(
             command,

@@ -15,7 +15,7 @@ from scheduler.core.core import Core
 from scheduler.core.events import Found, Joined
 from scheduler.core.model import Budget, Run
 from scheduler.machine import state as folder
-from scheduler.machine.answers import Answers, Devices, Setting, Settings, Status, Supervisor
+from scheduler.machine.api.answers import Answers, Devices, Setting, Settings, Status, Supervisor
 from scheduler.machine.orders import Given, Order, Refused
 from scheduler.machine.runs import RunSpec, RunStatus, State, write_whole
 from scheduler.machine.state import StateFolder, new_run

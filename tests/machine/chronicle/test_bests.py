@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scheduler.machine.bests import Bests, sentence
+from scheduler.machine.chronicle.bests import Bests, sentence
 from scheduler.machine.runs import Best, RunStatus, write_whole
 from scheduler.machine.state import StateFolder
 

@@ -28,11 +28,11 @@ from starlette.responses import Response
 from starlette.routing import Route as Served
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from scheduler.machine import loopback
-from scheduler.machine.answers import WAIT_S, Answers, Error, Events, EventsAsked, Nothing
-from scheduler.machine.calls import Calls
-from scheduler.machine.chronicle import Chronicle
-from scheduler.machine.openapi import BODY_BYTES, ROUTES, Route
+from scheduler.machine.api import loopback
+from scheduler.machine.api.answers import WAIT_S, Answers, Error, Events, EventsAsked, Nothing
+from scheduler.machine.api.calls import Calls
+from scheduler.machine.api.openapi import BODY_BYTES, ROUTES, Route
+from scheduler.machine.chronicle.chronicle import Chronicle
 from scheduler.machine.orders import Orders, Refused
 from scheduler.machine.state import StateFolder
 

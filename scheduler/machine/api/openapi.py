@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from scheduler.machine.answers import (
+from scheduler.machine.api.answers import (
     Devices,
     Done,
     Error,
@@ -26,7 +26,7 @@ from scheduler.machine.answers import (
     Status,
     StopSupervisor,
 )
-from scheduler.machine.listing import RunAnswer
+from scheduler.machine.api.listing import RunAnswer
 
 VERSION = "1"
 BODY_BYTES = 64 << 10

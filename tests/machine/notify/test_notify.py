@@ -16,9 +16,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from scheduler.machine import notify
-from scheduler.machine.entries import Entry, Kind
-from scheduler.machine.notify import (
+from scheduler.machine.chronicle.entries import Entry, Kind
+from scheduler.machine.config.settings import EVENTS, TOLD, NotifySettings
+from scheduler.machine.notify import notifier as notify
+from scheduler.machine.notify.notifier import (
     Notifier,
     NotSent,
     digest,
@@ -27,7 +28,6 @@ from scheduler.machine.notify import (
     problem_of,
     send_by_apprise,
 )
-from scheduler.machine.settings import EVENTS, TOLD, NotifySettings
 
 BERLIN = ZoneInfo("Europe/Berlin")
 WaitFor = Callable[..., Any]

@@ -20,14 +20,14 @@ import msgspec
 import pytest
 from serving import Answer, Loop, add_run, answers, ask, exchange
 
-from scheduler.machine import loopback
 from scheduler.machine import orders as said
 from scheduler.machine import state as folder
-from scheduler.machine.answers import Devices, Events, Runs, Settings, Status
-from scheduler.machine.chronicle import Chronicle
-from scheduler.machine.control import Control
-from scheduler.machine.listing import RunAnswer
-from scheduler.machine.openapi import BODY_BYTES, ROUTES
+from scheduler.machine.api import loopback
+from scheduler.machine.api.answers import Devices, Events, Runs, Settings, Status
+from scheduler.machine.api.control import Control
+from scheduler.machine.api.listing import RunAnswer
+from scheduler.machine.api.openapi import BODY_BYTES, ROUTES
+from scheduler.machine.chronicle.chronicle import Chronicle
 from scheduler.machine.orders import Orders, Refused
 from scheduler.machine.state import StateFolder, open_state
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.machine import config
-from scheduler.machine.config import ConfigError, Loaded, find, load
-from scheduler.machine.settings import Config, DeviceSettings
-from scheduler.machine.toml_lines import line_of
+from scheduler.machine.config import loading as config
+from scheduler.machine.config.loading import ConfigError, Loaded, find, load
+from scheduler.machine.config.settings import Config, DeviceSettings
+from scheduler.machine.config.toml_lines import line_of
 
 GIB = 1 << 30
 

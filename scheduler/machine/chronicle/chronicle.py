@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from scheduler.machine.entries import LIMIT, Draft, Entry, Kind
+from scheduler.machine.chronicle.entries import LIMIT, Draft, Entry, Kind
 
 _log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import pytest
 
 from scheduler.core.actions import Action, Halt, Hold, Note, Settle, Start, Stop
 from scheduler.core.model import Attempt, Change, Settlement, Trial, Verdict, VerdictKind
-from scheduler.machine.entries import Draft
-from scheduler.machine.telling import entries_of
+from scheduler.machine.chronicle.entries import Draft
+from scheduler.machine.chronicle.telling import entries_of
 
 TRIAL = Trial(run="train-1", number=3)
 CARD = "0000:03:00.0"

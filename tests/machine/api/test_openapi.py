@@ -16,10 +16,10 @@ from schemathesis import GenerationMode
 from serving import Loop, add_run, answers, ask
 
 from scheduler.machine import state as folder
-from scheduler.machine.calls import Calls
-from scheduler.machine.chronicle import Chronicle
-from scheduler.machine.control import Control
-from scheduler.machine.openapi import ROUTES, document
+from scheduler.machine.api.calls import Calls
+from scheduler.machine.api.control import Control
+from scheduler.machine.api.openapi import ROUTES, document
+from scheduler.machine.chronicle.chronicle import Chronicle
 from scheduler.machine.orders import Order, Orders, Refused
 from scheduler.machine.state import StateFolder
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 
 import msgspec
 
-from scheduler.machine.entries import Draft
+from scheduler.machine.chronicle.entries import Draft
 from scheduler.machine.hosts import read_status
 from scheduler.machine.runs import Best
 from scheduler.machine.state import StateFolder

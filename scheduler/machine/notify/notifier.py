@@ -17,11 +17,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from scheduler.machine import herald
-from scheduler.machine.entries import Entry
-from scheduler.machine.forms import mask_url
-from scheduler.machine.outbox import BACKOFF_S, Outbox
-from scheduler.machine.settings import NotifySettings
+from scheduler.machine.chronicle.entries import Entry
+from scheduler.machine.config.forms import mask_url
+from scheduler.machine.config.settings import NotifySettings
+from scheduler.machine.notify import herald
+from scheduler.machine.notify.outbox import BACKOFF_S, Outbox
 from scheduler.machine.windows import instant, local_zone
 
 _log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import msgspec
 
-from scheduler.machine.forms import (
+from scheduler.machine.config.forms import (
     CLOCK,
     DAYS_FORM,
     DURATION,

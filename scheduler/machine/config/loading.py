@@ -17,11 +17,11 @@ from typing import Any
 
 import msgspec
 
-from scheduler.machine.defaults import budgets_with as budgets_with
-from scheduler.machine.defaults import here_with as here_with
-from scheduler.machine.defaults import run_defaults as run_defaults
-from scheduler.machine.forms import mask_url
-from scheduler.machine.settings import (
+from scheduler.machine.config.defaults import budgets_with as budgets_with
+from scheduler.machine.config.defaults import here_with as here_with
+from scheduler.machine.config.defaults import run_defaults as run_defaults
+from scheduler.machine.config.forms import mask_url
+from scheduler.machine.config.settings import (
     MANY,
     SECTIONS,
     Described,
@@ -30,8 +30,8 @@ from scheduler.machine.settings import (
     keys_of,
     variable,
 )
-from scheduler.machine.settings import Config as Config
-from scheduler.machine.toml_lines import line_of
+from scheduler.machine.config.settings import Config as Config
+from scheduler.machine.config.toml_lines import line_of
 
 VARIABLE = "SCHEDULER_CONFIG"
 DEFAULT = "default"

@@ -11,7 +11,7 @@ import msgspec
 from probes.reading import LeftOut
 from scheduler.core.model import Budget, Run
 from scheduler.machine.budgets import Here
-from scheduler.machine.settings import Config, DeviceSettings
+from scheduler.machine.config.settings import Config, DeviceSettings
 
 
 def run_defaults(config: Config, run: Run) -> Run:

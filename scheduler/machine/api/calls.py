@@ -15,7 +15,7 @@ import msgspec
 
 from scheduler.core.view import View
 from scheduler.machine import orders as said
-from scheduler.machine.answers import (
+from scheduler.machine.api.answers import (
     Answers,
     Devices,
     Done,
@@ -30,9 +30,9 @@ from scheduler.machine.answers import (
     Status,
     StopSupervisor,
 )
-from scheduler.machine.chronicle import Chronicle
-from scheduler.machine.listing import RunAnswer, read_run, read_runs
-from scheduler.machine.openapi import document
+from scheduler.machine.api.listing import RunAnswer, read_run, read_runs
+from scheduler.machine.api.openapi import document
+from scheduler.machine.chronicle.chronicle import Chronicle
 from scheduler.machine.orders import Order, Orders, Refused
 from scheduler.machine.runs import RunSpec
 from scheduler.machine.state import StateFolder

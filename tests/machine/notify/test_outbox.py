@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.machine.outbox import (
+from scheduler.machine.notify.outbox import (
     BACKOFF_S,
     MOST_AGE_S,
     MOST_BACKOFF_S,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.machine import forms
-from scheduler.machine.forms import (
+from scheduler.machine.config import forms
+from scheduler.machine.config.forms import (
     Hours,
     mask_url,
     parse_clock,

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scheduler.machine.chronicle import RECENT, TEXT_CHARACTERS, Chronicle, read_entries
+from scheduler.machine.chronicle.chronicle import RECENT, TEXT_CHARACTERS, Chronicle, read_entries
 
 Open = Callable[..., Chronicle]
 
@@ -181,7 +181,7 @@ def test_who_listens_is_called_until_it_does_not(opened: Open) -> None:
 _FULL = """
 import resource, sys
 from pathlib import Path
-from scheduler.machine.chronicle import Chronicle
+from scheduler.machine.chronicle.chronicle import Chronicle
 path = Path(sys.argv[1])
 chronicle = Chronicle(path)
 chronicle.tell("run", "started", "before")

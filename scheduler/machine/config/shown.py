@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from scheduler.machine.config import Loaded
-from scheduler.machine.settings import SECTIONS, Described, keys_of
+from scheduler.machine.config.loading import Loaded
+from scheduler.machine.config.settings import SECTIONS, Described, keys_of
 
 
 class Value(msgspec.Struct, frozen=True, kw_only=True):
