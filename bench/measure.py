@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,10 +17,15 @@ SCHEDULER = [sys.executable, "-m", "scheduler"]
 
 @contextmanager
 def workplace() -> Iterator[tuple[Path, dict[str, str]]]:
-    """A folder that goes away, and an environment in which the state folder is inside it."""
+    """A folder that goes away, and an environment in which the state folder is inside it and
+    nothing is configured."""
     with tempfile.TemporaryDirectory(prefix="scheduler-bench-") as name:
         folder = Path(name)
-        environment = {**os.environ, "SCHEDULER_STATE_DIR": str(folder / "state")}
+        environment = {
+            **os.environ,
+            "SCHEDULER_STATE_DIR": str(folder / "state"),
+            "SCHEDULER_CONFIG": os.devnull,
+        }
         yield folder, environment
         wait_until_gone(folder / "state")
 
@@ -42,6 +47,15 @@ def going(script: str, folder: Path, environment: dict[str, str]) -> Iterator[No
     finally:
         host.terminate()
         host.wait()
+
+
+def wait_for(condition: Callable[[], bool], what: str, deadline_s: float = 60.0) -> None:
+    """Raises where there is no *what* in time."""
+    end_s = time.monotonic() + deadline_s
+    while not condition():
+        if time.monotonic() > end_s:
+            raise SystemExit(f"no {what} within {deadline_s:.0f} s")
+        time.sleep(0.1)
 
 
 def wait_until_gone(state: Path, deadline_s: float = 15.0) -> None:

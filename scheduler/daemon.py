@@ -9,7 +9,6 @@ Wires core, loop and machine together. What a run's host does is in ``scheduler.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import fcntl
 import logging
 import os
@@ -234,7 +233,6 @@ def _close(state: StateFolder, parts: _Parts) -> None:
     parts.chronicle.close()
     if parts.world.is_idle:
         parts.journal.retire()
-        state.boot.unlink(missing_ok=True)
     else:
         parts.journal.close()
     _log.info("supervisor leaves")
@@ -243,14 +241,15 @@ def _close(state: StateFolder, parts: _Parts) -> None:
 def _recall(state: StateFolder) -> Core:
     """The core as the journal tells it; a new one where the journal cannot be understood."""
     from scheduler.core.core import Core
+    from scheduler.machine.hosts import boot_id
     from scheduler.machine.journal import replay, set_aside
 
-    _set_past_life_aside(state)
-    core, began_s, number = Core(), time.monotonic(), 0
+    core, began_s, number, boot = Core(), time.monotonic(), 0, ""
     try:
         for event in replay(state.journal):
             number += 1
             core.handle(event)
+            boot = getattr(event, "boot_id", "") or boot
     except Exception:
         # What ended the last supervisor must not end this one too: hosts will tell what runs.
         aside = set_aside(state.journal)
@@ -259,20 +258,9 @@ def _recall(state: StateFolder) -> Core:
         return Core()
     if number:
         _log.info("replayed %d events in %.2f s", number, time.monotonic() - began_s)
+    if boot not in ("", boot_id()):  # the core draws the consequences, once it is told
+        _log.info("the machine was started anew since the last supervisor; nothing runs")
     return core
-
-
-def _set_past_life_aside(state: StateFolder) -> None:
-    """After a reboot nothing runs that the journal tells of, and its pids may be others'."""
-    from scheduler.machine.hosts import boot_id
-    from scheduler.machine.journal import OLD
-
-    now = boot_id()
-    with contextlib.suppress(FileNotFoundError):
-        if state.boot.read_text(encoding="ascii") != now:
-            _log.info("the machine was started anew since the last supervisor; nothing runs")
-            os.replace(state.journal, state.journal.with_name(OLD))
-    state.boot.write_text(now, encoding="ascii")
 
 
 def _watch_over(world: World) -> None:

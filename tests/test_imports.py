@@ -30,7 +30,7 @@ IMPURE = {
 }
 #: The layers, lowest first. A module may import its own layer and those below, but not a sibling.
 LAYERS = (
-    ("scheduler.core",),
+    ("scheduler.core", "scheduler.strategies"),
     ("scheduler.wire", "scheduler.loop"),
     ("scheduler.machine", "scheduler.study", "scheduler.simulate"),
     ("scheduler.daemon",),

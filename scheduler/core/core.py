@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from scheduler.core import admission, ending, memory, sampling, view
+from scheduler.core import admission, ending, memory, reasons, sampling, view
 from scheduler.core.actions import Action, Stop
 from scheduler.core.events import (
     Event,
@@ -91,7 +91,7 @@ class Core:
             case Left():
                 self._left(event)
             case Found():
-                self._found(event)
+                return self._found(event)
             case _:
                 return self._take_order(event)
         return []
@@ -122,24 +122,20 @@ class Core:
             lease = msgspec.structs.replace(life.lease, saved_at_s=saved_at_s)
             self._state.keep(msgspec.structs.replace(life, lease=lease))
 
-    def _found(self, event: Found) -> None:
+    def _found(self, event: Found) -> list[Action]:
         """A new life of the supervisor: hosts have to join anew, and say again what waits.
-
-        A device that was out of service is back: its user has seen to it, or so we take it.
 
         Readings of the last life are not believed. Attempts on a device that is no longer there
         stay until they are told to be gone; nothing new starts on it. Rules are said anew.
         """
         state = self._state
         state.rule(())
-        self._forget_last_boot(event)
         for known in state.devices.values():
             known.found = False
         for budget in event.budgets:
             key = budget.device.key
             device = state.devices.setdefault(key, DeviceState(budget=budget))
             device.budget, device.found = budget, True
-            device.faults, device.outage = (), None
         for device in state.devices.values():
             device.reading, device.strain = None, Strain()
             device.forget_strangers()
@@ -147,16 +143,20 @@ class Core:
         for run in state.runs.values():
             run.joined = False
             state.clear_queue(run.run.id)
+        return self._forget_last_boot(event)
 
-    def _forget_last_boot(self, event: Found) -> None:
-        """No process has outlived the machine's start, and no memory waits to be given back."""
+    def _forget_last_boot(self, event: Found) -> list[Action]:
+        """No process has outlived the machine's start, no memory waits to be given back, and cards
+        were reset. What they have taught stays."""
         state, former = self._state, self._state.boot_id
         state.boot_id = event.boot_id or former
         if "" in (former, event.boot_id) or former == event.boot_id:
-            return
+            return []
         for life in tuple(state.lives()):
             ended = life if isinstance(life, Releasing) else state.end(life, event.at_s)
             state.release(ended)
+        devices = state.devices.values()
+        return [note for one in devices for note in ending.served(state, one, reasons.REBOOTED)]
 
     def _joined(self, event: Joined) -> list[Action]:
         """What the host runs counts from here on; what it does not run any more is over.

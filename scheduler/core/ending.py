@@ -173,7 +173,7 @@ def _take_fault(state: State, device: DeviceState, fault: Fault) -> list[Note]:
     return _tell_of_service(state, device, ("in service", "out of service"), because)
 
 
-def served(state: State, device: DeviceState) -> list[Note]:
+def served(state: State, device: DeviceState, because: str = reasons.SERVED) -> list[Note]:
     """The device is used again at once, as if it had had no fault."""
     outage, device.outage, device.faults = device.outage, None, ()
     device.rests_until_s, device.rests_because = 0.0, None
@@ -181,7 +181,7 @@ def served(state: State, device: DeviceState) -> list[Note]:
         state.touch(key)
     if outage is None:
         return []
-    return _tell_of_service(state, device, ("out of service", "in service"), reasons.SERVED)
+    return _tell_of_service(state, device, ("out of service", "in service"), because)
 
 
 def _tell_of_service(

@@ -138,10 +138,23 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """One automatic decision changed or undone: a roll back, or the way up again after one."""
 
     at_s: float
-    what: Literal["concurrency", "promise", "alone", "capacity", "stopped", "fault", "service"]
+    what: Literal[
+        "concurrency",
+        "promise",
+        "alone",
+        "capacity",
+        "stopped",
+        "fault",
+        "service",
+        "pruning",
+        "ranges",
+        "budget",
+    ]
     run: str | None
     trial: int | None
-    device: str
+    device: str | None  #: None: it has nothing to do with one
     before: str
     after: str
     because: str
+    evidence: str = ""  #: the numbers that it was decided by
+    by: Literal["scheduler", "you"] = "scheduler"

@@ -11,6 +11,7 @@ from scheduler.core.watch import SHORT_S, Victim
 GIB = 1 << 30
 MIB = 1 << 20
 SERVED = "it is to be used again"
+REBOOTED = "the machine was started anew"
 
 
 def size(size_bytes: int | None) -> str:

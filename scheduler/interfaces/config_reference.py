@@ -44,7 +44,10 @@ def reference() -> str:
 
 
 def as_toml(value: Any) -> str:
-    """A value of ours in TOML, which for these is as in JSON."""
+    """A value of ours in TOML, which for all but tables is as in JSON."""
+    if isinstance(value, dict):
+        pairs = (f"{name} = {as_toml(one)}" for name, one in value.items())
+        return f"{{{', '.join(pairs)}}}"
     return json.dumps(value, ensure_ascii=False)
 
 

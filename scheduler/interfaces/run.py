@@ -18,7 +18,7 @@ import click
 import msgspec
 
 from scheduler.core.model import Run
-from scheduler.interfaces import checks
+from scheduler.interfaces import checks, strategy_options
 from scheduler.interfaces.errors import BadInput, Failed
 from scheduler.machine.config.defaults import run_defaults
 from scheduler.machine.hosts import write_environment
@@ -107,7 +107,7 @@ def run_options(function: Callable[..., None]) -> Callable[..., None]:
     """The options and arguments that say what is to run, and how."""
     function = click.argument("arguments", nargs=-1, type=click.UNPROCESSED)(function)
     function = click.argument("target", required=False)(function)
-    for option in reversed(_OPTIONS):
+    for option in reversed((*_OPTIONS, *strategy_options.OPTIONS)):
         function = option(function)
     return function
 
@@ -187,6 +187,7 @@ def read_spec(asked: dict[str, Any]) -> RunSpec:
         stop_grace_s=config.attempts.stop_grace_s,
         nice=config.attempts.nice,
         io=config.attempts.io,
+        asked=strategy_options.read_asked(asked, config),
         **study,
     )
 

@@ -27,6 +27,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from scheduler.core.model import Change, Run
+from scheduler.strategies.asked import Asked
 
 State = Literal[
     "queued", "starting", "running", "finishing", "finished", "interrupted", "failed", "cancelled"
@@ -60,6 +61,7 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     stop_grace_s: float = 30.0  #: what an attempt has between SIGTERM and SIGKILL
     nice: int = 10  #: added to the attempts' own; 0: as the user has it
     io: Literal["best-effort", "idle", "none"] = "best-effort"  #: "none": as the user has it
+    asked: Asked = Asked()  #: of the study strategies
 
 
 class Best(msgspec.Struct, frozen=True, kw_only=True):

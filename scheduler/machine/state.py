@@ -5,7 +5,6 @@
     hosts.sock        hosts speak to the supervisor here (``scheduler.wire``)
     control.sock      the command line asks here (``machine.api.control``)
     journal.jsonl     events of the supervisor now running
-    journal.boot      the life of the machine that the journal tells of
     lasting           is there while a supervisor runs that stays, or was killed
     pauses.json       runs and devices that the user has paused
     runs/RUN/         one folder a run (``machine.runs``)
@@ -58,10 +57,6 @@ class StateFolder(msgspec.Struct, frozen=True):
     @property
     def journal(self) -> Path:
         return self.path / "journal.jsonl"
-
-    @property
-    def boot(self) -> Path:
-        return self.path / "journal.boot"
 
     @property
     def lasting(self) -> Path:

@@ -109,17 +109,23 @@ class World:
         self.is_broken = False  #: a thread of ours has ended by a bug
 
     def start(self, when_ready: Callable[[], None] = lambda: None) -> None:
-        """Begins to poll and to take hosts. Raises OSError where the state folder takes nothing.
+        """Begins to poll and to take hosts, once the core knows of this life: by then pids of a
+        former boot are forgotten, which may be anybody's now. Raises OSError where the state folder
+        takes nothing.
 
-        *when_ready* is called on the loop's thread once what others may see is whole.
+        *when_ready* is called after that, on the loop's thread: what others may see is whole.
         """
-        self._when_ready = when_ready
+
+        def begin() -> None:
+            self._sessions.start()
+            self._poller.start()
+            when_ready()
+
+        self._when_ready = begin
         if self._is_lasting:
             self._steward.stay()
         self._next.append(Found(at_s=time.time(), budgets=self._budgets, boot_id=hosts.boot_id()))
         self._next.extend(self._steward.ruled())
-        self._sessions.start()
-        self._poller.start()
 
     def stop(self) -> None:
         """Ends the loop soon. From any thread or signal handler."""

@@ -20,6 +20,7 @@ from scheduler.study.checkpoints import path_of
 from scheduler.study.launch import Peer
 from scheduler.study.live import Live
 from scheduler.study.reactor import Reactor
+from scheduler.study.strategies.strategies import Strategies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,7 @@ class Call:
     nice: int
     io: Literal["best-effort", "idle", "none"]
     protected: frozenset[str]  #: files that a script that is run again must not delete
+    strategies: Strategies
 
     @property
     def study(self) -> optuna.Study:
@@ -131,7 +133,7 @@ class Desk:
             case what, arguments:
                 answer(peer.connection, Answer(self._value(asked, what, arguments)))
                 if live is not None and what == "storage":
-                    _notice(live, arguments)
+                    self._notice(live, arguments)
 
     def _value(self, asked: optuna.Trial | None, what: str, arguments: tuple[Any, ...]) -> Any:
         studies = self._call.studies
@@ -145,7 +147,7 @@ class Desk:
             case "protected", ():
                 return self._call.protected
             case "prune", () if asked is not None:
-                return asked.should_prune()
+                return self._call.strategies.should_prune(asked)
             case "stop", ():
                 inside.set_stop_flag(self._call.study, True)
                 return None
@@ -163,11 +165,15 @@ class Desk:
                 f"{call.objective} (call {line}); an attempt cannot tell what to run"
             )
 
-
-def _notice(live: Live, arguments: tuple[Any, ...]) -> None:
-    """Keep what an attempt has reported of its own trial."""
-    _, method, values = arguments
-    if method == "set_trial_intermediate_value" and live.asked is not None:
-        trial_id, step, value = values
-        if trial_id == inside.trial_id_of(live.asked):
+    def _notice(self, live: Live, arguments: tuple[Any, ...]) -> None:
+        """Keep what an attempt has said of its own trial."""
+        _, method, values = arguments
+        if live.asked is None or not values or values[0] != inside.trial_id_of(live.asked):
+            return
+        if method == "set_trial_intermediate_value":
+            _, step, value = values
             live.reported(step, value)
+        elif method == "set_trial_param":
+            _, name, internal, distribution = values
+            external = distribution.to_external_repr(internal)
+            self._call.strategies.suggested(live.asked, name, external, distribution)

@@ -37,6 +37,7 @@ class Finisher:
     """One study's ends. *callbacks* are the user's."""
 
     def __init__(self, record: Record, callbacks: Sequence[Callback], board: Board) -> None:
+        self.when_final: Callable[[FrozenTrial], None] = lambda trial: None  #: before callbacks
         self._record = record
         self._study = record.study
         self._callbacks = callbacks
@@ -86,6 +87,7 @@ class Finisher:
         else:
             self.end_with(error)
             self._board.count(trial)
+            self.when_final(trial)
 
     def capacity(self, number: int, because: str) -> None:
         self._record.tell_capacity(number, because)
@@ -117,6 +119,7 @@ class Finisher:
         if trial.state == TrialState.COMPLETE:
             self._board.set(best=best_of(self._study))
         self._board.clear()
+        self.when_final(trial)
         try:
             for callback in self._callbacks:
                 callback(self._study, copy.deepcopy(trial))

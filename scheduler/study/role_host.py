@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import optuna
 
@@ -30,6 +31,9 @@ from scheduler.study.role_attempt import become_attempt
 from scheduler.study.saves import keep_only
 from scheduler.study.serve import Server
 from scheduler.study.storage import InTurn, take_in
+from scheduler.study.strategies.changes import Changes
+from scheduler.study.strategies.scene import Scene
+from scheduler.study.strategies.strategies import Strategies
 from scheduler.study.takeover import Takeover, catch_of, name_of
 
 Joining = tuple[link.Link, wire.Welcome, list[wire.ToHost]]
@@ -59,6 +63,8 @@ class Host:
         self.calls = 0
         self.halted: str | None = None  #: what would end every trial of the run
         self.studies: list[optuna.Study] = []
+        #: Of each study its pruner and its sampler where Optuna chose them and not the script.
+        self._defaults: WeakKeyDictionary[optuna.Study, tuple[Any, Any]] = WeakKeyDictionary()
         self.takeover: Takeover | None = None
 
     # -- the script's calls before and between optimize ------------------------------------------
@@ -75,6 +81,10 @@ class Host:
             study = original(**kwargs)
         in_memory = inside.is_in_memory(inside.storage_of(study))
         self._memory.remember(len(self.studies), None if in_memory else study)
+        self._defaults[study] = (
+            study.pruner if kwargs.get("pruner") is None else None,
+            study.sampler if kwargs.get("sampler") is None else None,
+        )
         self.studies.append(study)
         return study
 
@@ -182,6 +192,9 @@ class Host:
         quota = Quota(call["n_trials"], call["timeout"], begun=len(begun))
         queue = Queue(run.id, quota, back, next_number=1 + max(begun, default=-1))
         self._show(study, record, line, call, launcher)
+        strategies = Strategies(self._scene(study, record, quota, earlier=bool(begun)))
+        finisher.when_final = strategies.finished
+        strategies.begin()
         server = Server(
             Call(
                 run=run,
@@ -195,6 +208,7 @@ class Host:
                 nice=self._spec.nice,
                 io=self._spec.io,
                 protected=self._memory.files(),
+                strategies=strategies,
             ),
             record,
             queue,
@@ -207,12 +221,29 @@ class Host:
             server.run()
         finally:
             self.halted = server.halted
+            strategies.end()
             self._board.set(running={}, live={}, hold=None)
             self._board.conclude()
         if finisher.error is not None:
             raise finisher.error
         if server.interrupts:
             raise Interrupted(put_back=server.interrupts > 1)
+
+    def _scene(self, study: optuna.Study, record: Record, quota: Quota, *, earlier: bool) -> Scene:
+        asked = self._spec.asked
+        pruner, sampler = self._defaults.get(study, (None, None))
+        return Scene(
+            asked=asked,
+            study=study,
+            record=record,
+            quota=quota,
+            board=self._board,
+            changes=Changes(self._spec.run.id, self._board, asked.fixed),
+            folder=self._folder,
+            has_own_pruner=study.pruner is not pruner,
+            has_own_sampler=study.sampler is not sampler,
+            earlier=earlier,
+        )
 
     def _join(self, running: tuple[Running, ...]) -> Joining:
         """Join the supervisor; where there is none, one that was killed or has left, start one."""

@@ -74,6 +74,7 @@ class Server:
                     self._board.set(running=self._attempts.running())
                     self._board.refresh()
                     self._attempts.attend_launcher()
+                    self._look_at_strategies()
                     self._reactor.turn(self._queue.patience_s(time.monotonic(), PATIENCE_S))
             finally:
                 self._close()
@@ -172,6 +173,11 @@ class Server:
         self._board.say(f"scheduler: every trial would end so, and the run stops: {because}")
         self._board.set(state="finishing")
         self._put_all_back("the run stops")
+
+    def _look_at_strategies(self) -> None:
+        wrong = self._call.strategies.wrong
+        if wrong is not None and self.halted is None:
+            self._halt(wrong)
 
     def _note(self, change: Change) -> None:
         """With the number that the user knows the trial by: Optuna's, of its last attempt."""

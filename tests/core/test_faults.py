@@ -222,11 +222,45 @@ def test_the_third_fault_within_an_hour_takes_the_device_out_of_service(scenes):
     assert starts(scene.sample(after_s=7200.0)) == []
     scene.sample(2 * GIB, {70: 2 * GIB})
     assert settlement(scene.exited("r/7.1")).settlement == "done"  # what runs there goes on
-    scene.found()
-    scene.joined(small)
+
+
+def test_a_supervisor_that_was_killed_puts_no_device_right_and_a_reboot_does(scenes):
+    """Nor does it forget what faults there were."""
+    scene = scenes(runs=(SMALL,))
+    scene.found(boot_id="one")
+    scene.joined(SMALL)
+    faulty(scene, 0)
+    faulty(scene, 1)
+    scene.found(boot_id="one")
+    scene.joined(SMALL)
+    faulty(scene, 2)
+    assert scene.core.view().devices[0].out_because is not None
+    for boot_id in ("one", ""):
+        assert scene.found(boot_id=boot_id) == ()
+        scene.joined(SMALL)
+        scene.sample(after_s=7200.0)
+        assert "out of service" in scene.offer(4)[0].because
+    (change,) = told(scene.found(boot_id="two"))
+    assert (change.run, change.after) == (None, "in service")
+    assert change.because == "the machine was started anew"
+    scene.joined(SMALL)
     scene.sample()
     assert [one.id for one in starts(scene.offer(4))] == ["r/4.1"]
+    faulty(scene, 5)
     assert scene.core.view().devices[0].out_because is None
+
+
+def test_a_reboot_spares_a_device_its_cool_down(scenes):
+    scene = scenes(runs=(SMALL,))
+    for boot_id in ("one", "one", "two"):
+        scene.found(boot_id=boot_id)
+        scene.joined(SMALL)
+        faulty(scene, len(scene.core.events), after_s=70.0)
+        assert "had a GPU fault" in scene.offer(999)[0].because
+    scene.found(boot_id="three")
+    scene.joined(SMALL)
+    scene.sample()
+    assert names(scene.offer(999)) == ["Start"]
 
 
 def test_a_device_that_is_asked_for_is_in_service_again_at_once(scenes):

@@ -7,6 +7,7 @@ be typed. Inside are bytes, seconds and minutes of a day. Pure.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -186,6 +187,51 @@ def _number(least: int, most: int | None) -> Callable[[Any], int]:
     return read
 
 
+def _real(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError
+    if not math.isfinite(value):
+        raise ValueError
+    return float(value)
+
+
+def _share(value: Any) -> float:
+    if not 0 <= _real(value) <= 1:
+        raise ValueError
+    return float(value)
+
+
+def _as_number(text: str) -> Any:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _arguments(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError
+    if not all(isinstance(one, bool | int | float | str) for one in value.values()):
+        raise ValueError
+    return dict(value)
+
+
+def _named(text: str) -> Any:
+    """`a=1,b=0.5`"""
+    parts = [part.partition("=") for part in _split(text, ",")]
+    if not all(name.strip() and sign for name, sign, _ in parts):
+        return text
+    return {name.strip(): _word(value.strip()) for name, _, value in parts}
+
+
+def _word(text: str) -> Any:
+    """As TOML would hold it: a whole number, a number, true or false, else text."""
+    for read in (_whole_number, _as_number):
+        if not isinstance(value := read(text), str):
+            return value
+    return {"true": True, "false": False}.get(text, text)
+
+
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise TypeError
@@ -288,6 +334,9 @@ SIZE = Form(
 DURATION = Form(
     f"a duration: {DURATIONS}", _of_text_or_number(parse_duration), write=write_duration
 )
+NUMBER = Form("a number", _real, _as_number)
+SHARE = Form("a share from 0 to 1, such as 0.1", _share, _as_number)
+ARGUMENTS = Form("a table of names and values, such as {n_startup_trials = 10}", _arguments, _named)
 FLAG = Form("true or false", _flag, _yes_or_no)
 KEY = Form("a device's key, as `scheduler devices` shows it", _of_text(str.lower))
 DAYS_FORM = Form('days: "mon-fri", "sat,sun" or "daily"', _of_text(parse_days), write=write_days)

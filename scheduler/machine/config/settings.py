@@ -21,12 +21,14 @@ from scheduler.machine.config.forms import (
     PROGRAMS,
     SIZE,
     URLS,
-    Form,
     Hours,
     choice,
     count,
     words,
 )
+from scheduler.machine.config.keys import Key
+from scheduler.machine.config.strategies import BudgetSettings, PruningSettings, RangesSettings
+from scheduler.strategies.asked import SUBJECTS, Subject
 
 #: What can be told by notifications; see ``notify.event_of``.
 EVENTS = (
@@ -48,15 +50,6 @@ TOLD = tuple(
     for name in EVENTS
     if name not in {"run started", "run interrupted", "trial failed", "trial put back"}
 )
-
-
-class Key(msgspec.Struct, frozen=True):
-    """One key's form and meaning. ``unset`` says what holds where there is no value."""
-
-    form: Form
-    says: str
-    example: str  #: as TOML
-    unset: str = ""
 
 
 _field = msgspec.field
@@ -102,6 +95,10 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "auto"
     containment: Annotated[bool, Key(FLAG, "Cap a trial at its promise.", "true")] = True
+    fixed: Annotated[
+        tuple[Subject, ...],
+        Key(words(*SUBJECTS), "What is never changed by itself.", '["pruning"]'),
+    ] = _field(default=(), name="no_rollback")
 
 
 class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -289,6 +286,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     windows: tuple[WindowSettings, ...] = ()
     notify: NotifySettings = NotifySettings()
     api: ApiSettings = ApiSettings()
+    pruning: PruningSettings = PruningSettings()
+    ranges: RangesSettings = RangesSettings()
+    budget: BudgetSettings = BudgetSettings()
 
 
 #: Sections by name. Of "devices" there is one for each device, of "windows" as many as are wanted.
@@ -301,6 +301,9 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "windows": WindowSettings,
     "notify": NotifySettings,
     "api": ApiSettings,
+    "pruning": PruningSettings,
+    "ranges": RangesSettings,
+    "budget": BudgetSettings,
 }
 MANY = frozenset({"devices", "windows"})
 
@@ -322,7 +325,9 @@ def keys_of(section: type[msgspec.Struct]) -> Iterator[Described]:
     """In the order of the file."""
     for field in msgspec.structs.fields(section):
         key = get_args(field.type)[1]
-        yield Described(field.encode_name, field.name, key, field.default)
+        made = field.default_factory
+        default = field.default if made is msgspec.NODEFAULT else made()
+        yield Described(field.encode_name, field.name, key, default)
 
 
 def variable(section: str, name: str) -> str:
