@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from math import inf
 
 import msgspec
 
@@ -16,6 +17,7 @@ from scheduler.interfaces.client import ask
 from scheduler.interfaces.progress import Progress, rate, rate_now, share, time_left
 from scheduler.machine.api.answers import Status, Supervisor
 from scheduler.machine.api.listing import RunAnswer, read_run
+from scheduler.machine.processes import age_s
 from scheduler.machine.runs import FINAL, RunStatus, read_whole
 from scheduler.machine.state import StateFolder
 
@@ -111,14 +113,29 @@ def _read_run(state: StateFolder, run: str, view: View | None) -> RunReport:
     report = RunReport(**msgspec.structs.asdict(answer), attempts=attempts)
     if answer.status is None:
         return report
+    now_s = time.time()
     progress = progress_of(
         answer.status,
-        attempts,
-        time.time(),
+        ages_of(attempts, now_s),
+        now_s,
         goes_on=not answer.is_over,
         is_paused=view is not None and _is_paused(run, view.rules),
     )
     return msgspec.structs.replace(report, progress=progress)
+
+
+def ages_of(attempts: Sequence[AttemptView], now_s: float) -> list[float]:
+    """For how long those have run that run.
+
+    The story that their processes are asked for: 1. trials of a minute run, 2. the clock is put
+    right by five hours, 3. they are said to take five hours more. A process may be older than its
+    attempt: a script that is run again waits for one.
+    """
+    return [
+        max(0.0, min(now_s - one.attempt.started_at_s, age_s(one.process) if one.process else inf))
+        for one in attempts
+        if one.state in ("starting", "running")
+    ]
 
 
 def _is_paused(run: str, rules: Sequence[Rule]) -> bool:
@@ -128,13 +145,13 @@ def _is_paused(run: str, rules: Sequence[Rule]) -> bool:
 
 def progress_of(
     status: RunStatus,
-    attempts: Sequence[AttemptView],
+    ages_s: Sequence[float],
     now_s: float,
     *,
     goes_on: bool,
     is_paused: bool,
 ) -> Progress:
-    """Pure. Where nothing goes on, the pace is that up to the end, and nothing is left.
+    """Pure. *ages_s*: of the attempts that run. Where nothing goes on, the pace is that up to the end, and nothing is left.
 
     When a run that is paused goes on is not known, so neither is when it is done.
     """
@@ -145,11 +162,6 @@ def progress_of(
     if goes_on:
         now = rate_now(status.finished_at_s, since_s, now_s)
         if status.n_trials is not None and not is_paused:
-            ages_s = [
-                max(0.0, now_s - one.attempt.started_at_s)
-                for one in attempts
-                if one.state in ("starting", "running")
-            ]
             left = time_left(
                 status.n_trials - done,
                 status.durations_s,

@@ -187,6 +187,7 @@ def read_spec(asked: dict[str, Any]) -> RunSpec:
         stop_grace_s=config.attempts.stop_grace_s,
         nice=config.attempts.nice,
         io=config.attempts.io,
+        threads=config.attempts.threads,
         asked=strategy_options.read_asked(asked, config),
         **study,
     )

@@ -52,7 +52,9 @@ OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
         "--ranges", metavar="FILE", help="Narrow the ranges to those in a file; see `ranges`."
     ),
-    click.option("--target", type=float, metavar="VALUE", help="End once a trial is as good."),
+    click.option(
+        "--target", "wanted", type=float, metavar="VALUE", help="End once a trial is as good."
+    ),
     click.option(
         "--floor",
         type=float,
@@ -125,7 +127,7 @@ def _budget(asked: dict[str, Any], config: Config) -> Budget:
         return getattr(config.budget, name) if asked[name] is None else asked[name]
 
     return Budget(
-        target=first("target"),
+        target=config.budget.target if asked["wanted"] is None else asked["wanted"],
         floor=first("floor"),
         patience=first("patience"),
         extend_to=first("extend_to"),

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
 EVERY_S = 1.0
+_IN_THE_BACKGROUND_S = 0.1  #: between two tries to stop there
+_FROM_THE_TERMINAL = (signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT)
 
 #: What terminals have understood since xterm (xterm's ctlseqs). Without auto-wrap a line that is
 #: too long is cut at the edge, whatever the terminal's idea of its cells; else it would push the
@@ -23,22 +27,26 @@ Drawn = Callable[[int], list[str]]  #: lines for a terminal of so many columns
 
 
 def watch(lines: Drawn) -> NoReturn:
-    """Until Ctrl-C, which is a KeyboardInterrupt here."""
+    """Until Ctrl-C, which is a KeyboardInterrupt here. Ctrl-Z gives the terminal back for a while."""
     if not sys.stdout.isatty():
         follow(lines, gap="\n")
-    with _other_screen(), _resizes():
+    with _other_screen(), _waiting_for(*_FROM_THE_TERMINAL):
         while True:
             _write(frame(lines, shutil.get_terminal_size()))
-            _wait()
+            heard = signal.sigtimedwait(_FROM_THE_TERMINAL, EVERY_S)
+            if heard is not None and heard.si_signo == signal.SIGTSTP:
+                _make_room()
+            elif heard is not None and heard.si_signo == signal.SIGCONT:
+                _write(_OTHER_SCREEN)  # who was stopped by SIGSTOP has left it to the shell
 
 
 def follow(lines: Drawn, gap: str = "") -> NoReturn:
     """One text after the other, *gap* between them, for a file or another program."""
-    with _resizes():
+    with _waiting_for(signal.SIGWINCH):
         while True:
             text = "".join(f"{line}\n" for line in lines(shutil.get_terminal_size().columns))
             _write(text + gap)
-            _wait()
+            signal.sigtimedwait([signal.SIGWINCH], EVERY_S)
 
 
 def frame(lines: Drawn, size: tuple[int, int]) -> str:
@@ -60,15 +68,46 @@ def _write(text: str) -> None:
     sys.stdout.flush()
 
 
-def _wait() -> None:
-    """A second, or until the terminal has another size."""
-    signal.sigtimedwait([signal.SIGWINCH], EVERY_S)
+def _make_room() -> None:
+    """Stops as Ctrl-Z would have it, the shell on the first screen; returns when the terminal is
+    ours again.
+
+    By SIGTSTP, which the kernel drops where no shell is left that could let us go on (a process
+    group that is orphaned, setpgid(2)). Sent on in the background, we stop again, as one does that
+    writes to the terminal there.
+    """
+    _write(_FIRST_SCREEN)
+    while True:
+        with _let_through(signal.SIGTSTP):
+            signal.raise_signal(signal.SIGTSTP)
+        signal.sigtimedwait([signal.SIGCONT], 0)
+        if _is_in_front():
+            break
+        time.sleep(_IN_THE_BACKGROUND_S)
+    _write(_OTHER_SCREEN)
+
+
+def _is_in_front() -> bool:
+    """Whether the terminal is ours to write to; it is where it belongs to no shell's session."""
+    try:
+        return os.tcgetpgrp(sys.stdout.fileno()) == os.getpgrp()
+    except OSError:
+        return True
 
 
 @contextlib.contextmanager
-def _resizes() -> Iterator[None]:
-    """SIGWINCH is waited for, not handled: drawing is never cut short by it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGWINCH])
+def _let_through(number: signal.Signals) -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _waiting_for(*numbers: signal.Signals) -> Iterator[None]:
+    """They are waited for, not handled: drawing is never cut short by one."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield
     finally:

@@ -60,6 +60,11 @@ def identify(pid: int) -> Process | None:
     return Process(pid=pid, started_ticks=found.started_ticks) if found else None
 
 
+def age_s(process: Process) -> float:
+    """For how long it has been there, whatever the time of day was set to since."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - process.started_ticks / _TICKS_PER_S
+
+
 def is_alive(process: Process) -> bool:
     """Whether this very process still runs. A zombie does not: it holds no memory any more."""
     found = read_stat(process.pid)

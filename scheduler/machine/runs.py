@@ -61,6 +61,7 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     stop_grace_s: float = 30.0  #: what an attempt has between SIGTERM and SIGKILL
     nice: int = 10  #: added to the attempts' own; 0: as the user has it
     io: Literal["best-effort", "idle", "none"] = "best-effort"  #: "none": as the user has it
+    threads: int | None = None  #: CPU threads of an attempt; None: the cores are shared out
     asked: Asked = Asked()  #: of the study strategies
 
 

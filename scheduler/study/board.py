@@ -19,6 +19,7 @@ from scheduler.core.model import Change
 from scheduler.machine.runs import Best, LiveTrial, RunStatus, write_whole
 from scheduler.machine.sizes import format_duration
 from scheduler.study.record import CAPACITY, PUT_BACK
+from scheduler.study.wall_clock import WallClock
 
 WRITE_EVERY_S = 0.5
 SAY_EVERY_S = 30.0  #: where the progress line cannot be drawn over itself
@@ -29,10 +30,19 @@ TIMES_KEPT = 256  #: of trials' ends and durations
 class Board:
     """Holds the status, writes it when it has changed, draws the progress line."""
 
-    def __init__(self, path: Path, status: RunStatus, terminal: TextIO = sys.stderr) -> None:
+    def __init__(
+        self,
+        path: Path,
+        status: RunStatus,
+        terminal: TextIO = sys.stderr,
+        clock: WallClock | None = None,
+    ) -> None:
         self.status = status
         self._path = path
         self._terminal = terminal
+        self._clock = clock or WallClock()
+        self._ran: tuple[int, ...] = ()  #: by Optuna's numbers, when the clock was last looked at
+        self._set_by_s: dict[int, float] = {}  #: of these: by how much it was set while they ran
         self._live = terminal.isatty()
         self._drawn = False
         self._dirty = True
@@ -54,14 +64,34 @@ class Board:
         field = counted_as(trial)
         if field is None:
             return
+        self._follow_clock()
+        set_by_s = self._set_by_s.pop(trial.number, 0.0)
         now = self.status
         counted: dict[str, Any] = {field: getattr(now, field) + 1}
         if field != "retried":
             counted["finished_at_s"] = (*now.finished_at_s, time.time())[-TIMES_KEPT:]
             took_s = duration_s(trial)
             if took_s is not None:
-                counted["durations_s"] = (*now.durations_s, took_s)[-TIMES_KEPT:]
+                counted["durations_s"] = (*now.durations_s, took_s - set_by_s)[-TIMES_KEPT:]
         self.set(**counted)
+
+    def _follow_clock(self) -> None:
+        """Moves what is remembered along with a clock that was set.
+
+        The story this prevents: 1. two trials run for a minute, 2. the clock is put right by five
+        hours, 3. both have taken five hours, and the run seems to need a month.
+        """
+        step_s, ran = self._clock.set_by_s(), self._ran
+        self._ran = tuple(self.status.running.values())
+        if not step_s:
+            return
+        for number in ran:
+            self._set_by_s[number] = self._set_by_s.get(number, 0.0) + step_s
+        began_s = self.status.started_at_s
+        self.set(
+            started_at_s=None if began_s is None else began_s + step_s,
+            finished_at_s=tuple(at_s + step_s for at_s in self.status.finished_at_s),
+        )
 
     def started(self) -> None:
         """An attempt starts; the first one of this life is when the pace begins to count."""
@@ -85,6 +115,7 @@ class Board:
 
     def refresh(self) -> None:
         """Write and draw what has changed, if it is time."""
+        self._follow_clock()
         now_s = time.monotonic()
         if now_s - self._written_s >= WRITE_EVERY_S:
             self.write()

@@ -216,6 +216,7 @@ class Host:
             self._board,
             launcher,
             self._join,
+            self._summon,
         )
         try:
             server.run()
@@ -246,15 +247,14 @@ class Host:
         )
 
     def _join(self, running: tuple[Running, ...]) -> Joining:
-        """Join the supervisor; where there is none, one that was killed or has left, start one."""
+        return link.join(self._state, self._spec.run, running)
+
+    def _summon(self) -> None:
+        """Starts a supervisor where there is none: one that was killed or has left."""
         try:
-            return link.join(self._state, self._spec.run, running)
-        except OSError:
-            try:
-                ensure_supervisor(self._state)
-            except NoSupervisor as error:
-                raise ConnectionError(str(error)) from error
-            return link.join(self._state, self._spec.run, running)
+            ensure_supervisor(self._state)
+        except NoSupervisor as error:
+            raise ConnectionError(str(error)) from error
 
     def _show(
         self,
@@ -293,7 +293,9 @@ class Host:
             self._board.say(f"scheduler: study {study.study_name} goes on after {done} trials")
 
     def _threads(self, budget: Budget) -> int:
-        """Cores shared out among as many attempts as the device's memory would take."""
+        """As configured, else cores shared out among as many attempts as the memory would take."""
+        if self._spec.threads is not None:
+            return self._spec.threads
         run = self._spec.run
         total = budget.device.total_bytes or 0
         promise = run.promise_bytes or budget.promise_bytes

@@ -1,8 +1,9 @@
 """The host's loop: between the supervisor, the attempts and the study.
 
 The supervisor says start, stop and how an end is to be taken. One thread does all of it but the
-sampler's work (``asking``). Not here: the attempts' own lives (``attempts``), what they ask
-(``desk``), and what is written in the study (``record``).
+sampler's work (``asking``) and starting a supervisor in the place of one that was killed: that
+takes a second, and meanwhile attempts go on reporting. Not here: the attempts' own lives
+(``attempts``), what they ask (``desk``), and what is written in the study (``record``).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from scheduler.core.actions import Halt, Hold, Note, Settle, Start, Stop
 from scheduler.core.events import Left, Offered, Running, Withdrawn
 from scheduler.core.model import Attempt, Change
 from scheduler.study import inside
+from scheduler.study.asking import Asking
 from scheduler.study.attempts import Attempts
 from scheduler.study.board import Board
 from scheduler.study.desk import Call
@@ -32,10 +34,14 @@ REJOIN_EVERY_S = 0.5
 PATIENCE_S = 1.0
 
 Join = Callable[[tuple[Running, ...]], tuple[Link, wire.Welcome, list[wire.ToHost]]]
+Summon = Callable[[], None]
 
 
 class Server:
-    """Serves one call until its budget is done or something ends it."""
+    """Serves one call until its budget is done or something ends it.
+
+    *join* takes a moment; *summon* returns when there is a supervisor to join. Both raise OSError.
+    """
 
     def __init__(
         self,
@@ -46,14 +52,18 @@ class Server:
         board: Board,
         launcher: Launcher,
         join: Join,
+        summon: Summon,
     ) -> None:
         self._call = call
         self._queue = queue
         self._finisher = finisher
         self._board = board
         self._join = join
+        self._summon = summon
+        self._summoning = Asking()
         self._link: Link | None = None
         self._reactor = Reactor()
+        self._reactor.watch(self._summoning.bell.fileno(), self._summoning.finished)
         self._attempts = Attempts(
             call, record, finisher, board, launcher, self._reactor, self._send
         )
@@ -93,6 +103,7 @@ class Server:
         self._send(Left(at_s=0.0, run=self._call.run.id))
         if self._link is not None:
             self._link.close()
+        self._summoning.close()
         self._reactor.close()
 
     def _on_signal(self, number: int) -> None:
@@ -118,13 +129,19 @@ class Server:
 
     # -- the supervisor ------------------------------------------------------------------------
 
-    def _rejoin(self) -> None:
-        """Join with all whose end is not settled; then offer what waits."""
+    def _rejoin(self, *, summoned: bool = False) -> None:
+        """Join with all whose end is not settled; then offer what waits.
+
+        Where there is no supervisor, it is *summoned*, and joined when it is there.
+        """
         try:
             self._link, welcome, messages = self._join(self._attempts.unsettled())
         except OSError as error:
-            self._board.set(hold=f"waits for the supervisor: {error}")
-            self._reactor.after(REJOIN_EVERY_S, self._rejoin)
+            if summoned:
+                self._rejoin_later(error)
+            else:
+                joined = lambda _: self._rejoin(summoned=True)  # noqa: E731
+                self._summoning.later(self._summon, joined, self._rejoin_later)
             return
         self._board.set(hold=None)
         self._attempts.budgets = {budget.device.key: budget for budget in welcome.budgets}
@@ -134,6 +151,12 @@ class Server:
         self._attempts.report_again()
         for message in messages:
             self._obey(message)
+
+    def _rejoin_later(self, error: BaseException) -> None:
+        if not isinstance(error, OSError):
+            raise error
+        self._board.set(hold=f"waits for the supervisor: {error}")
+        self._reactor.after(REJOIN_EVERY_S, self._rejoin)
 
     def _send(self, message: wire.FromHost) -> None:
         if self._link is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import msgspec
@@ -9,7 +10,15 @@ import pytest
 
 from scheduler.core.model import Attempt, Run, Trial
 from scheduler.core.view import AttemptView
-from scheduler.interfaces.report import Progress, RunReport, placed, progress_of, read_report
+from scheduler.interfaces.report import (
+    Progress,
+    RunReport,
+    ages_of,
+    placed,
+    progress_of,
+    read_report,
+)
+from scheduler.machine import processes
 from scheduler.machine.runs import RunSpec, RunStatus, State, write_whole
 from scheduler.machine.state import StateFolder, open_state
 
@@ -55,8 +64,19 @@ def attempt(number: int, age_s: float, state: Any = "running") -> AttemptView:
 ATTEMPTS = (attempt(10, 40.0), attempt(11, 90.0), attempt(9, 99.0, "releasing"))
 
 
+def test_a_clock_that_was_set_makes_no_attempt_old() -> None:
+    """This process is younger than five hours; one that is unknown is believed to be as old as it
+    seems."""
+    known = processes.identify(os.getpid())
+    young = msgspec.structs.replace(attempt(10, 5 * 3600.0), process=known)
+    assert ages_of((young,), NOW_S)[0] < 3600.0
+    assert ages_of((attempt(10, 5 * 3600.0),), NOW_S) == [5 * 3600.0]
+    assert ages_of((msgspec.structs.replace(young, state="releasing"),), NOW_S) == []
+    assert ages_of((msgspec.structs.replace(attempt(1, -9.0), process=known),), NOW_S) == [0.0]
+
+
 def progress(of: RunStatus, *, goes_on: bool = True, is_paused: bool = False) -> Progress:
-    return progress_of(of, ATTEMPTS, NOW_S, goes_on=goes_on, is_paused=is_paused)
+    return progress_of(of, ages_of(ATTEMPTS, NOW_S), NOW_S, goes_on=goes_on, is_paused=is_paused)
 
 
 def test_of_a_run_that_goes_on() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import select
+import shlex
 import signal
 import struct
 import subprocess
@@ -95,6 +96,46 @@ def test_the_first_screen_comes_back(terminal: Terminal, number: signal.Signals)
     terminal.read_until(b"\x1b[?1049l")
     code = terminal.watching.wait(20.0)
     assert code == (0 if number == signal.SIGINT else 128 + number)
+
+
+@pytest.mark.processes
+def test_ctrl_z_gives_the_terminal_back_for_a_while(state: StateFolder) -> None:
+    """In a real shell: the first screen while it is stopped, no picture in the background."""
+    ours, theirs = os.openpty()
+    shell = subprocess.Popen(
+        ["sh", "-i"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "PS1": "", "ENV": "", "TERM": "xterm"},
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    terminal = Terminal.__new__(Terminal)
+    terminal.ours, terminal.seen = ours, b""
+
+    def then(typed: str, *wanted: bytes) -> bytes:
+        """What the terminal shows from here on, until all of *wanted* is there."""
+        terminal.seen = b""
+        os.write(ours, typed.encode())
+        for one in wanted:
+            terminal.read_until(one)
+        return terminal.seen
+
+    try:
+        then(shlex.join([*COMMAND, "--watch"]) + "\n", b"\x1b[?1049h", b"no runs yet")
+        assert b"\x1b[?1049h" not in then("\x1a", b"\x1b[?1049l", b"Stopped")
+        seen = then("bg\n", b"[1]")
+        while b"Stopped" not in seen:  # again: it has run for a moment
+            seen = then("jobs\n", b"[1]", b"--watch")
+            assert b"no runs yet" not in seen
+        then("fg\n", b"\x1b[?1049h", b"no runs yet")
+        then("\x03echo $(( 40 + 2 ))\n", b"\x1b[?1049l", b"42")
+    finally:
+        os.close(ours)  # hangs up: SIGHUP for the shell and what it runs
+        os.close(theirs)
+        shell.kill()
+        shell.wait()
 
 
 @pytest.mark.processes

@@ -24,6 +24,7 @@ from scheduler.study.board import (
 )
 from scheduler.study.live import Live
 from scheduler.study.record import CAPACITY, PUT_BACK
+from scheduler.study.wall_clock import WallClock
 
 
 def status(**fields: Any) -> RunStatus:
@@ -218,3 +219,56 @@ def test_live_values_are_written_with_the_status_and_cost_a_report_nothing(tmp_p
     changed_ns = (tmp_path / "status.json").stat().st_mtime_ns
     board.write()
     assert (tmp_path / "status.json").stat().st_mtime_ns == changed_ns
+
+
+class Clocks:
+    """The time of day and one that nobody sets, ten seconds later with each look at the board."""
+
+    def __init__(self) -> None:
+        self.wall_s, self.steady_s = 1e9, 50.0
+
+    def __call__(self) -> WallClock:
+        return WallClock(lambda: self.wall_s, lambda: self.steady_s)
+
+    def go_on(self, board: Board, *, set_by_s: float = 0.0) -> None:
+        self.wall_s += 10.0 + set_by_s
+        self.steady_s += 10.0
+        board.refresh()
+
+
+def done(number: int, began_s: float, ended_s: float) -> Any:
+    """A trial of Optuna's, which keeps local times."""
+    trial = optuna.trial.create_trial(state=optuna.trial.TrialState.COMPLETE, value=1.0)
+    trial.number = number
+    trial.datetime_start = datetime.datetime.fromtimestamp(began_s)
+    trial.datetime_complete = datetime.datetime.fromtimestamp(ended_s)
+    return trial
+
+
+@pytest.mark.parametrize("hours", [5.0, -7.0])
+def test_a_clock_that_is_set_changes_neither_pace_nor_durations(
+    tmp_path: Path, hours: float
+) -> None:
+    """Nor those of a trial that starts before that is noticed."""
+    clocks, by_s = Clocks(), hours * 3600.0
+    known = status(started_at_s=1e9 - 100.0, finished_at_s=(1e9 - 20.0,))
+    board = Board(tmp_path / "status.json", known, io.StringIO(), clocks())
+    began_s = clocks.wall_s
+    board.set(running={"r/1.1": 1})
+    clocks.go_on(board)
+    board.set(running={"r/1.1": 1, "r/2.1": 2})
+    clocks.go_on(board, set_by_s=by_s)
+    late_s = clocks.wall_s - 1.0
+    clocks.go_on(board)
+    board.count(done(1, began_s, clocks.wall_s))
+    board.count(done(2, late_s, clocks.wall_s))
+    assert board.status.started_at_s == known.started_at_s + by_s
+    assert board.status.finished_at_s[0] == known.finished_at_s[0] + by_s
+    assert board.status.durations_s == (30.0, 11.0)
+
+
+def test_a_clock_that_is_kept_right_little_by_little_is_left_alone(tmp_path: Path) -> None:
+    clocks = Clocks()
+    board = Board(tmp_path / "status.json", status(started_at_s=5.0), io.StringIO(), clocks())
+    clocks.go_on(board, set_by_s=1.0)
+    assert board.status.started_at_s == 5.0

@@ -166,13 +166,26 @@ def test_attempts_share_the_cores(scripts: Runner, way: str) -> None:
     assert result.said["attrs"] == [{"pools": [share], "environment": str(share)}] * 2
 
 
-def test_the_users_own_number_of_threads_wins(scripts: Runner, way: str) -> None:
-    """OMP_NUM_THREADS in the environment of `scheduler run` is left as it is."""
+def test_the_configured_number_of_threads_holds(scripts: Runner, way: str) -> None:
+    """Whatever the share of the cores would be."""
+    configured = 1 + max(1, len(os.sched_getaffinity(0)) // 2)
     text = f"import optuna, os, tell, numpy\n\ndef objective(trial):{COUNT}    return 0.0\n" + (
         "study = optuna.create_study()\nstudy.optimize(objective, n_trials=1)\n"
         "tell.say(attrs=[trial.user_attrs for trial in study.trials])\n"
     )
-    environment = {"OMP_NUM_THREADS": "3"}
+    environment = {"SCHEDULER_ATTEMPTS_THREADS": str(configured)}
+    result = scripts(text, "--start", way, environment=environment).ok()
+    assert result.said["attrs"] == [{"pools": [configured], "environment": str(configured)}]
+
+
+def test_the_users_own_number_of_threads_wins(scripts: Runner, way: str) -> None:
+    """OMP_NUM_THREADS in the environment of `scheduler run` is left as it is, also where the
+    configuration has a number."""
+    text = f"import optuna, os, tell, numpy\n\ndef objective(trial):{COUNT}    return 0.0\n" + (
+        "study = optuna.create_study()\nstudy.optimize(objective, n_trials=1)\n"
+        "tell.say(attrs=[trial.user_attrs for trial in study.trials])\n"
+    )
+    environment = {"OMP_NUM_THREADS": "3", "SCHEDULER_ATTEMPTS_THREADS": "2"}
     result = scripts(text, "--start", way, environment=environment).ok()
     assert result.said["attrs"][0]["environment"] == "3"
 
