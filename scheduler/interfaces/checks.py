@@ -14,7 +14,7 @@ from scheduler.interfaces.errors import BadInput
 from scheduler.interfaces.logs import known_run
 from scheduler.machine import budgets, hosts
 from scheduler.machine.admittance import misfit
-from scheduler.machine.config.loading import Config, ConfigError, here_with, load
+from scheduler.machine.config.loading import Config, ConfigError, here_with, load, load_settings
 from scheduler.machine.runs import RunSpec, read_whole
 from scheduler.machine.state import StateFolder
 
@@ -67,10 +67,11 @@ def check_study_options(kind: Kind, given: dict[str, Any]) -> None:
         )
 
 
-def read_config() -> Config:
-    """The configuration is right, where there is one."""
+def read_config(settings: Path | None = None) -> Config:
+    """The configuration is right, where there is one, and *settings* for one run above it."""
     try:
-        return load().config
+        loaded = load()
+        return loaded.config if settings is None else load_settings(settings, loaded)
     except ConfigError as error:
         raise BadInput(f"the configuration is wrong\n{error}") from None
 

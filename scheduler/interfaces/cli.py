@@ -31,6 +31,7 @@ COMMANDS = {
     "devices": "What was found on this machine, and what it says.",
     "logs": "What an attempt printed.",
     "doctor": "Checks what a new user needs, and says what to do.",
+    "init": "Reads a script and writes settings for its runs.",
     "config": "Checks the configuration file and shows what holds.",
 }
 

@@ -100,6 +100,12 @@ _OPTIONS = (
     click.option("--storage", metavar="URL", help="For MODULE:FUNCTION: the study's storage."),
     click.option("--study-name", metavar="NAME", help="For MODULE:FUNCTION: the study's name."),
     click.option("--name", metavar="NAME", help="The run's name. Default: the script's."),
+    click.option(
+        "--settings",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Settings for this run, as `scheduler init` writes them.",
+    ),
 )
 
 
@@ -168,9 +174,10 @@ def read_spec(asked: dict[str, Any]) -> RunSpec:
         contain=not asked["no_containment"],
         priority=asked.get("priority", 0),
     )
-    config = checks.read_config()
+    config = checks.read_config(asked["settings"])
     run = run_defaults(config, run)
     checks.check_fits(run, config)
+    strategies = strategy_options.read_asked(asked, config)
     return RunSpec(
         run=run,
         kind=kind,
@@ -188,7 +195,7 @@ def read_spec(asked: dict[str, Any]) -> RunSpec:
         nice=config.attempts.nice,
         io=config.attempts.io,
         threads=config.attempts.threads,
-        asked=strategy_options.read_asked(asked, config),
+        asked=strategies,
         **study,
     )
 

@@ -10,10 +10,12 @@ import click
 from scheduler.interfaces.errors import BadInput
 from scheduler.machine.config.settings import Config
 from scheduler.strategies.asked import (
+    PRESETS,
     SUBJECTS,
     Asked,
     Budget,
     Pruning,
+    PresetName,
     PruningName,
     Ranges,
     WarmStart,
@@ -22,6 +24,11 @@ from scheduler.strategies.asked import (
 _AT_LEAST_ONE = click.IntRange(min=1)
 
 OPTIONS: tuple[Callable[..., Any], ...] = (
+    click.option(
+        "--preset",
+        type=click.Choice(get_args(PresetName)),
+        help="fast: 400 trials, TPE and pruning unless the script chose, a floor extends to 600.",
+    ),
     click.option(
         "--pruning",
         type=click.Choice(get_args(PruningName)),
@@ -80,8 +87,15 @@ OPTIONS: tuple[Callable[..., Any], ...] = (
 
 
 def read_asked(asked: dict[str, Any], config: Config) -> Asked:
-    """What the options say, then the configuration. Raises BadInput."""
+    """What the options say, then the preset, then the configuration. Raises BadInput."""
+    preset = PRESETS.get(asked["preset"])
+    if preset is not None:
+        asked["n_trials"] = asked["n_trials"] or preset.n_trials
+        if asked["floor"] is not None or config.budget.floor is not None:
+            asked["extend_to"] = asked["extend_to"] or preset.extend_to
     return Asked(
+        preset=asked["preset"],
+        sampler="script" if preset is None else preset.sampler,
         pruning=_pruning(asked, config),
         warm_start=_warm_start(asked),
         ranges=_ranges(asked, config),
@@ -94,9 +108,12 @@ def _pruning(asked: dict[str, Any], config: Config) -> Pruning:
     named = asked["pruning"]
     # The file's arguments are those of the file's strategy.
     keeps = named is None or named == config.pruning.strategy
+    strategy = named or config.pruning.strategy
+    arguments = config.pruning.arguments if keeps else {}
+    check_pruning(strategy, arguments)
     return Pruning(
-        strategy=named or config.pruning.strategy,
-        arguments=config.pruning.arguments if keeps else {},
+        strategy=strategy,
+        arguments=arguments,
         controls=config.pruning.controls,
         limit=config.pruning.limit,
     )

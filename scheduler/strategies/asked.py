@@ -19,6 +19,9 @@ PruningName = Literal[
 ]
 
 
+PresetName = Literal["fast"]
+
+
 class Pruning(msgspec.Struct, frozen=True, kw_only=True):
     """``arguments`` are those of Optuna's pruner of that name."""
 
@@ -64,4 +67,16 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     ranges: Ranges = Ranges()
     budget: Budget = Budget()
     fixed: tuple[Subject, ...] = ()
-    preset: str | None = None  #: the name of the preset that it began with
+    preset: PresetName | None = None  #: what it began with
+    sampler: Literal["script", "tpe"] = "script"  #: "tpe": where the script chose none
+
+class Preset(msgspec.Struct, frozen=True, kw_only=True):
+    """Several settings under one name; what is said beside it goes first."""
+
+    n_trials: int
+    extend_to: int
+    sampler: Literal["script", "tpe"]
+
+
+#: "fast": 400 trials, TPE from the eleventh on, pruning; with a floor it goes on to 600.
+PRESETS: dict[PresetName, Preset] = {"fast": Preset(n_trials=400, extend_to=600, sampler="tpe")}

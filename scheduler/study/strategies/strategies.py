@@ -11,12 +11,14 @@ from optuna.trial import FrozenTrial
 from scheduler.study.strategies.budget import BudgetGuard
 from scheduler.study.strategies.narrowing import Narrowing
 from scheduler.study.strategies.pruning import Pruning
+from scheduler.study.strategies.sampling import PresetSampler
 from scheduler.study.strategies.scene import Scene
 from scheduler.study.strategies.warm_start import WarmStart
 
 
 class Strategies:
     def __init__(self, scene: Scene) -> None:
+        self._sampler = PresetSampler(scene)
         self._pruning = Pruning(scene)
         self._warm_start = WarmStart(scene)
         self._narrowing = Narrowing(scene)
@@ -24,6 +26,7 @@ class Strategies:
 
     def begin(self) -> None:
         """Before the first trial of this life is asked for, and after open ends were settled."""
+        self._sampler.begin()
         self._warm_start.begin()
         self._narrowing.begin()
         self._pruning.begin()
@@ -51,3 +54,4 @@ class Strategies:
 
     def end(self) -> None:
         self._narrowing.end()
+        self._sampler.end()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from scheduler.machine.config import loading as config
 from scheduler.machine.config.loading import ConfigError, Loaded, find, load
+from scheduler.machine.config.reading import Reader
 from scheduler.machine.config.settings import Config, DeviceSettings
 from scheduler.machine.config.toml_lines import line_of
 
@@ -257,7 +258,7 @@ def test_the_error_pickles(write: Write) -> None:
 
 @given(st.text() | st.lists(st.sampled_from(WHOLE.splitlines())).map("\n".join))
 def test_whatever_is_in_it_it_is_taken_or_refused(text: str) -> None:
-    reader = config._Reader("config.toml", text)
+    reader = Reader("config.toml", text)
     reader.take({})
     for problem in reader.problems:
         assert str(problem)
