@@ -11,9 +11,9 @@ from typing import Any
 
 from scheduler.core.model import Change
 from scheduler.core.view import AttemptView
+from scheduler.interfaces.overview import RunOverview
 from scheduler.interfaces.paint import PLAIN, Column, Paint, columns, printable, words
 from scheduler.interfaces.progress import Left, Progress
-from scheduler.interfaces.report import RunReport
 from scheduler.machine.runs import Best, LiveTrial, RunStatus
 from scheduler.machine.sizes import format_duration, format_size
 
@@ -25,7 +25,7 @@ _STYLES = {"running": "green", "finished": "green", "failed": "red", "interrupte
 
 
 def run_lines(
-    run: RunReport, now_s: float, width: int, paint: Paint = PLAIN, *, is_all: bool = False
+    run: RunOverview, now_s: float, width: int, paint: Paint = PLAIN, *, is_all: bool = False
 ) -> Iterator[str]:
     """All that is shown of one run; of its changes the last few, unless *is_all*."""
     state = paint(_STYLES.get(run.state, "bold"), run.state)
@@ -54,7 +54,7 @@ def row(label: str, text: str, width: int, most: int | None = None) -> Iterator[
     yield from words(text, width, f"  {label}".ljust(LABEL), " " * LABEL, most)
 
 
-def _standing(run: RunReport, now_s: float) -> Iterator[str]:
+def _standing(run: RunOverview, now_s: float) -> Iterator[str]:
     """Where it stands in the queue, when it ended, how it goes on."""
     spec, status = run.spec, run.status
     if run.paused and not run.is_over:
@@ -82,7 +82,7 @@ def _ended(status: RunStatus, now_s: float) -> str:
     return f"{at} after {format_duration(status.updated_at_s - status.started_at_s)}"
 
 
-def _progress(run: RunReport, status: RunStatus, now_s: float, width: int) -> Iterator[str]:
+def _progress(run: RunOverview, status: RunStatus, now_s: float, width: int) -> Iterator[str]:
     if run.progress is not None:
         yield from _pace(status, run.progress, now_s, width)
     if status.best is not None:

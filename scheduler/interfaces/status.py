@@ -9,9 +9,9 @@ import click
 from scheduler.interfaces.client import NoAnswer
 from scheduler.interfaces.errors import Failed
 from scheduler.interfaces.logs import known_run
+from scheduler.interfaces.overview import read_overview
 from scheduler.interfaces.paint import for_stdout
-from scheduler.interfaces.report import read_report
-from scheduler.interfaces.tables import report_lines
+from scheduler.interfaces.tables import overview_lines
 from scheduler.machine.state import StateFolder, find
 
 
@@ -41,11 +41,11 @@ def command(run: str | None, as_json: bool, watch: bool) -> None:
 def _json(state: StateFolder, run: str | None, _: int) -> list[str]:
     import msgspec
 
-    return [msgspec.json.encode(read_report(state, run)).decode()]
+    return [msgspec.json.encode(read_overview(state, run)).decode()]
 
 
 def _text(state: StateFolder, run: str | None, width: int) -> list[str]:
-    return report_lines(read_report(state, run), width, for_stdout(), is_all=run is not None)
+    return overview_lines(read_overview(state, run), width, for_stdout(), is_all=run is not None)
 
 
 def _watch(state: StateFolder, run: str | None, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""A report in lines of text, for a terminal of any width: the supervisor and the devices. Pure.
+"""An overview in lines of text, for a terminal of any width: the supervisor and the devices. Pure.
 
 Runs are in ``run_table``. The words are those of ``docs/design.md``: held, promise, strangers,
 reserve; headroom is called "free", as nobody asks for it by another name.
@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from scheduler.core.model import Rule
 from scheduler.core.rules import kept_bytes, of_device
 from scheduler.core.view import AttemptView, DeviceView
+from scheduler.interfaces.overview import Overview, RunOverview
 from scheduler.interfaces.paint import PLAIN, Paint, flow, words
-from scheduler.interfaces.report import Report, RunReport
 from scheduler.interfaces.run_table import format_time, run_lines
 from scheduler.machine.api.answers import Supervisor
 from scheduler.machine.sizes import format_duration, format_size
@@ -22,28 +22,28 @@ _MARKS = "#+x~.|"  # held, promised besides, strangers, what they held lately, f
 _STYLES = dict(zip(_MARKS, ("green", "cyan", "yellow", "yellow", "bold", "dim"), strict=True))
 
 
-def report_lines(
-    report: Report, width: int, paint: Paint = PLAIN, *, is_all: bool = False
+def overview_lines(
+    overview: Overview, width: int, paint: Paint = PLAIN, *, is_all: bool = False
 ) -> list[str]:
     """All that `scheduler status` shows: devices, then what runs, what waits, what is over.
 
     *is_all*: all changes too, not the last few.
     """
-    lines = [*_supervisor(report.supervisor, report.at_s, width, paint)]
-    lines += _rules((one for one in report.rules if not one.run and not one.device), width, paint)
-    for device in report.devices:
+    lines = [*_supervisor(overview.supervisor, overview.at_s, width, paint)]
+    lines += _rules((one for one in overview.rules if not one.run and not one.device), width, paint)
+    for device in overview.devices:
         key = device.budget.device.key
-        lines += ["", *device_lines(device, report.at_s, width, paint, rules=report.rules)]
-        lines += _rules((one for one in report.rules if one.device == key), width, paint)
-    for run in sorted(report.runs, key=_order):
-        lines += ["", *run_lines(run, report.at_s, width, paint, is_all=is_all)]
-        lines += _rules((one for one in report.rules if one.run == run.id), width, paint)
-    if not report.runs:
+        lines += ["", *device_lines(device, overview.at_s, width, paint, rules=overview.rules)]
+        lines += _rules((one for one in overview.rules if one.device == key), width, paint)
+    for run in sorted(overview.runs, key=_order):
+        lines += ["", *run_lines(run, overview.at_s, width, paint, is_all=is_all)]
+        lines += _rules((one for one in overview.rules if one.run == run.id), width, paint)
+    if not overview.runs:
         lines += ["", "no runs yet; start one with: scheduler run SCRIPT"]
     return lines
 
 
-def _order(run: RunReport) -> tuple[int, int]:
+def _order(run: RunOverview) -> tuple[int, int]:
     return (2, 0) if run.is_over else (1, run.place) if run.place is not None else (0, 0)
 
 

@@ -13,13 +13,13 @@ from msgspec import inspect
 
 from scheduler.interfaces import doctor
 from scheduler.interfaces.device_report import DevicesReport
-from scheduler.interfaces.report import Report
+from scheduler.interfaces.overview import Overview
 from scheduler.machine.api.answers import Runs
 from scheduler.machine.chronicle.entries import Entry
 from scheduler.study.trials import TrialRow
 
 PAGE = Path(__file__).parents[2] / "docs" / "json.md"
-ROOTS = (Report, DevicesReport, doctor.Report, Runs, Entry, TrialRow)
+ROOTS = (Overview, DevicesReport, doctor.Report, Runs, Entry, TrialRow)
 #: Where two have the same name, and where an object is put together by the command itself.
 NAMES: dict[type, str] = {doctor.Report: "Checkup"}
 BY_HAND = {"Trials"}
@@ -116,8 +116,8 @@ def test_nothing_is_described_that_is_not_there() -> None:
 
 def test_a_missing_field_is_found() -> None:
     class New(msgspec.Struct):
-        found: Report
+        found: Overview
         more: tuple[int | None, ...]
 
-    assert {New, Report} <= set(structs(inspect.type_info(New), {}))
+    assert {New, Overview} <= set(structs(inspect.type_info(New), {}))
     assert parse("### A\n| `b` | integer | it |\n")["A"] == {"b": ("integer", "it")}

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from scheduler.core.model import Run
-from scheduler.interfaces.report import OVER_SHOWN, Report
+from scheduler.interfaces.overview import OVER_SHOWN, Overview
 from scheduler.machine import state as folder
 from scheduler.machine.runs import RunSpec, RunStatus, State, write_whole
 from scheduler.machine.state import StateFolder, new_run, open_state
@@ -82,7 +82,7 @@ def test_of_the_runs_that_are_over_the_last_are_shown(
     for age in range(OVER_SHOWN + 3):
         run = add_run(state, "finished" if age % 2 else "running", LONG_AGO_S)
         os.utime(state.run(run) / "run.json", (age, age))
-    report = msgspec.json.decode(scheduler("status", "--json").out, type=Report)
+    report = msgspec.json.decode(scheduler("status", "--json").out, type=Overview)
     assert [run.id for run in report.runs] == [f"train-{n}" for n in (8, 7, 6, 5, 4)]
     assert "train-2  finished" in scheduler("status", "train-2").out
 

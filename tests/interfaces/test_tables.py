@@ -12,10 +12,10 @@ import pytest
 from probes.reading import Device
 from scheduler.core.model import Attempt, Budget, Change, Process, Rule, Run, Trial
 from scheduler.core.view import AttemptView, DeviceView
+from scheduler.interfaces.overview import Overview, RunOverview
 from scheduler.interfaces.paint import Paint
 from scheduler.interfaces.progress import Left, Progress
-from scheduler.interfaces.report import Report, RunReport
-from scheduler.interfaces.tables import bar, report_lines
+from scheduler.interfaces.tables import bar, overview_lines
 from scheduler.machine.api.answers import Supervisor
 from scheduler.machine.runs import Best, LiveTrial, RunSpec, RunStatus
 from scheduler.machine.sizes import format_duration
@@ -69,8 +69,8 @@ def card(**other: Any) -> DeviceView:
     return DeviceView(**{**known, **other})
 
 
-def report(*devices: DeviceView, run: RunReport | None = None) -> Report:
-    return Report(
+def report(*devices: DeviceView, run: RunOverview | None = None) -> Overview:
+    return Overview(
         at_s=NOW_S,
         supervisor=Supervisor(
             pid=7, since_s=NOW_S - 7800.0, state_folder="/state", journal_bytes=1
@@ -118,7 +118,7 @@ STATUS = RunStatus(
     way="fork",
     storage="sqlite:////state/runs/train-1/study-0.db",
 )
-RUN = RunReport(
+RUN = RunOverview(
     id="train-1",
     state="running",
     spec=SPEC,
@@ -171,12 +171,12 @@ def at_a_fixed_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("at_a_fixed_time")
 def test_the_whole_of_it() -> None:
-    assert "\n".join(report_lines(report(card(), run=RUN), 80)) == WHOLE
+    assert "\n".join(overview_lines(report(card(), run=RUN), 80)) == WHOLE
 
 
 @pytest.mark.usefixtures("at_a_fixed_time")
 def test_with_colours_it_says_the_same() -> None:
-    painted = "\n".join(report_lines(report(card(), run=RUN), 80, Paint(True)))
+    painted = "\n".join(overview_lines(report(card(), run=RUN), 80, Paint(True)))
     assert re.sub(r"\x1b\[[0-9]*m", "", painted) == WHOLE
     assert painted != WHOLE
 
@@ -187,19 +187,19 @@ def test_every_line_fits(width: int) -> None:
     change = msgspec.structs.replace(CHANGE, because=because)
     status = msgspec.structs.replace(STATUS, changes=(change,) * 9, error=because)
     run = msgspec.structs.replace(RUN, status=status, hold=because)
-    lines = report_lines(report(card(strangers_high_bytes=3 * GIB), run=run), width)
+    lines = overview_lines(report(card(strangers_high_bytes=3 * GIB), run=run), width)
     assert max(map(len, lines)) <= width
     assert max(map(len, lines)) > 0.9 * width  # and the width is used
 
 
 def test_a_wide_terminal_shows_what_attempts_try() -> None:
-    narrow, wide = (report_lines(report(card(), run=RUN), width) for width in (80, 160))
+    narrow, wide = (overview_lines(report(card(), run=RUN), width) for width in (80, 160))
     assert "lr 0.02, width 32" in "\n".join(wide)
     assert "lr 0.02, width 32" not in "\n".join(narrow)
 
 
 def test_what_strangers_held_lately_is_not_called_free() -> None:
-    lines = report_lines(report(card(strangers_high_bytes=3 * GIB, headroom_bytes=0)), 80)
+    lines = overview_lines(report(card(strangers_high_bytes=3 * GIB, headroom_bytes=0)), 80)
     assert "~ strangers lately 1.0 GiB more" in "\n".join(lines)
     assert lines[3].count("~") == 5
     assert "." not in lines[3]
@@ -208,10 +208,10 @@ def test_what_strangers_held_lately_is_not_called_free() -> None:
 def test_of_the_changes_the_last_are_shown_and_how_to_see_all() -> None:
     status = msgspec.structs.replace(STATUS, changes=(CHANGE,) * 9)
     run = msgspec.structs.replace(RUN, status=status)
-    few = report_lines(report(run=run), 80)
+    few = overview_lines(report(run=run), 80)
     assert sum("changed" in line for line in few) == 5
     assert "          4 more: scheduler status train-1" in few
-    every = report_lines(report(run=run), 80, is_all=True)
+    every = overview_lines(report(run=run), 80, is_all=True)
     assert sum("changed" in line for line in every) == 9
     assert not any("more:" in line for line in every)
 
@@ -228,7 +228,7 @@ RULES = (
 
 def test_a_rule_stands_where_it_holds() -> None:
     told = msgspec.structs.replace(report(card(), run=RUN), rules=RULES)
-    lines = report_lines(told, 120)
+    lines = overview_lines(told, 120)
     everywhere = "  steam runs: nothing new starts; what runs is stopped and comes back later"
     assert lines[1] == everywhere
     window = (
@@ -243,18 +243,18 @@ def test_a_rule_stands_where_it_holds() -> None:
 def test_a_pause_is_said_once() -> None:
     paused = msgspec.structs.replace(RUN, paused="paused by you", hold="paused by you")
     told = msgspec.structs.replace(report(card(at_most=0), run=paused), rules=RULES[2:])
-    lines = report_lines(told, 80)
+    lines = overview_lines(told, 80)
     assert "train-1  running  paused; priority 5" in lines
     assert sum("paused by you" in line for line in lines) == 1
     assert not any("at most 0" in line for line in lines)
 
 
-def queued(number: int, place: int, **asked: Any) -> RunReport:
+def queued(number: int, place: int, **asked: Any) -> RunOverview:
     run = f"later-{number}"
     spec = msgspec.structs.replace(SPEC, run=Run(id=run), kept=True, **asked)
     status = RunStatus(run=run, state="queued", host_pid=0, updated_at_s=NOW_S)
     hold = "4 runs are running already; it is their turn first"
-    return RunReport(
+    return RunOverview(
         id=run, state="queued", spec=spec, status=status, progress=None, hold=hold, place=place
     )
 
@@ -262,7 +262,7 @@ def queued(number: int, place: int, **asked: Any) -> RunReport:
 def test_the_queue_stands_behind_what_runs_in_its_order() -> None:
     over = msgspec.structs.replace(RUN, id="old-1", state="finished")
     runs = (queued(2, 2, after=("train-1",)), over, queued(1, 1, priority=3), RUN)
-    lines = report_lines(msgspec.structs.replace(report(), runs=runs), 80)
+    lines = overview_lines(msgspec.structs.replace(report(), runs=runs), 80)
     heads = [line for line in lines if re.match(r"[a-z]+-\d", line)]
     assert heads == [
         "train-1  running  priority 5",
@@ -289,24 +289,24 @@ def test_what_was_interrupted_says_how_it_goes_on(said: Any, kept: bool, way_on:
         status=msgspec.structs.replace(STATUS, state=said),
         spec=msgspec.structs.replace(SPEC, kept=kept),
     )
-    assert way_on in report_lines(report(run=run), 120)[2]
+    assert way_on in overview_lines(report(run=run), 120)[2]
 
 
 def test_an_unknown_device_says_why_and_shows_no_number() -> None:
     dark = card(total_bytes=None, used_bytes=None, problem="has not answered for 5 s")
-    lines = report_lines(report(dark), 80)
+    lines = overview_lines(report(dark), 80)
     assert "  memory unknown, nothing new starts here: has not answered for 5 s" in lines
     assert not any("free" in line for line in lines)
 
 
 def test_where_processes_cannot_be_told_apart_nothing_is_called_ours() -> None:
-    lines = "\n".join(report_lines(report(card(strangers_bytes=None)), 80))
+    lines = "\n".join(overview_lines(report(card(strangers_bytes=None)), 80))
     assert "# ours and of strangers 4.0 GiB" in lines
     assert "x strangers" not in lines
 
 
 def test_promises_broken_by_strangers_show_what_is_missing() -> None:
-    lines = "\n".join(report_lines(report(card(headroom_bytes=-GIB)), 80))
+    lines = "\n".join(overview_lines(report(card(headroom_bytes=-GIB)), 80))
     assert ". free 0, short of 1.0 GiB" in lines
 
 
@@ -328,8 +328,8 @@ def test_a_device_out_of_service_says_since_when_and_what_to_do() -> None:
     because = "3 GPU faults within an hour; last: the ROCm runtime says: GPU Hang"
     at_s = time.mktime((2026, 11, 23, 14, 5, 9, 0, 0, -1))
     out = msgspec.structs.replace(report(card(out_because=because, out_since_s=at_s)), at_s=at_s)
-    lines = report_lines(out, 120)
+    lines = overview_lines(out, 120)
     assert f"  out of service since 14:05:09: {because}" in lines
     do = "  look at dmesg; to use it again: scheduler resume-device 0000:03:00.0"
     assert do in lines
-    assert not any("out of service" in line for line in report_lines(report(card()), 80))
+    assert not any("out of service" in line for line in overview_lines(report(card()), 80))

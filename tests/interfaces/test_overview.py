@@ -10,13 +10,13 @@ import pytest
 
 from scheduler.core.model import Attempt, Run, Trial
 from scheduler.core.view import AttemptView
-from scheduler.interfaces.report import (
+from scheduler.interfaces.overview import (
     Progress,
-    RunReport,
+    RunOverview,
     ages_of,
     placed,
     progress_of,
-    read_report,
+    read_overview,
 )
 from scheduler.machine import processes
 from scheduler.machine.runs import RunSpec, RunStatus, State, write_whole
@@ -152,10 +152,10 @@ def spec(run: str, *, priority: int, at_s: float) -> RunSpec:
 def test_the_queue_goes_by_priority_then_by_age() -> None:
     asked = {"old": (0, 1.0), "new": (0, 2.0), "urgent": (9, 3.0)}
     runs = [
-        RunReport(id=run, state="queued", spec=spec(run, priority=priority, at_s=at_s))
+        RunOverview(id=run, state="queued", spec=spec(run, priority=priority, at_s=at_s))
         for run, (priority, at_s) in asked.items()
     ]
-    runs.append(RunReport(id="other", state="running", spec=spec("other", priority=0, at_s=0.0)))
+    runs.append(RunOverview(id="other", state="running", spec=spec("other", priority=0, at_s=0.0)))
     assert [run.place for run in placed(runs)] == [2, 3, 1, None]
 
 
@@ -170,14 +170,14 @@ def test_one_run_is_told_with_its_place_among_the_others(state: StateFolder) -> 
     opened = open_state()
     for number, now in enumerate(("finished", "queued", "cancelled", "queued")):
         make(opened, f"run-{number}", now, number)  # type: ignore[arg-type]
-    (only,) = read_report(opened, "run-3").runs
+    (only,) = read_overview(opened, "run-3").runs
     assert (only.id, only.place) == ("run-3", 2)
-    (over,) = read_report(opened, "run-0").runs
+    (over,) = read_overview(opened, "run-0").runs
     assert (over.id, over.state) == ("run-0", "finished")
 
 
 def test_a_report_reads_back_as_it_was_said(state: StateFolder) -> None:
     opened = open_state()
     make(opened, "run-1", "queued", 1)
-    report = read_report(opened)
+    report = read_overview(opened)
     assert msgspec.json.decode(msgspec.json.encode(report), type=type(report)) == report

@@ -1,6 +1,6 @@
 """What is so on this machine: the supervisor's word and the runs' own, put together.
 
-Reads; shows nothing. ``scheduler status --json`` prints a ``Report``.
+Reads; shows nothing. ``scheduler status --json`` prints a ``Overview``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from scheduler.machine.state import StateFolder
 OVER_SHOWN = 5  #: of the runs that are over, the last ones
 
 
-class RunReport(RunAnswer, frozen=True, kw_only=True):
+class RunOverview(RunAnswer, frozen=True, kw_only=True):
     """A run, as ``scheduler runs`` knows it, and how it gets on.
 
     ``progress`` is reckoned when it is asked for; None where the run has said nothing yet.
@@ -35,7 +35,7 @@ class RunReport(RunAnswer, frozen=True, kw_only=True):
     place: int | None = None  #: in the queue of runs, from 1; None: it is not in it
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """All of it; sizes in bytes, times in seconds since the epoch, null is unknown.
 
     ``supervisor`` is null where none runs; then no device is known either. ``runs`` has the newest
@@ -45,17 +45,17 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     at_s: float
     supervisor: Supervisor | None
     devices: tuple[DeviceView, ...]
-    runs: tuple[RunReport, ...]
+    runs: tuple[RunOverview, ...]
     rules: tuple[Rule, ...] = ()  #: in force: what is paused, windows, programs
 
 
-def read_report(state: StateFolder, only: str | None = None) -> Report:
+def read_overview(state: StateFolder, only: str | None = None) -> Overview:
     """*only*: this run and no other. Raises client.NoAnswer."""
     answer = ask(state, "/v1/status", Status)
     shown = answer.view.devices if answer else ()
     devices = tuple(one for one in shown if one.attempts or not one.budget.on_request)
     runs = _read_runs(state, only, answer.view if answer else None)
-    return Report(
+    return Overview(
         at_s=time.time(),
         supervisor=answer.supervisor if answer else None,
         devices=devices,
@@ -64,17 +64,17 @@ def read_report(state: StateFolder, only: str | None = None) -> Report:
     )
 
 
-def _read_runs(state: StateFolder, only: str | None, view: View | None) -> list[RunReport]:
+def _read_runs(state: StateFolder, only: str | None, view: View | None) -> list[RunOverview]:
     """Newest first: those that go on, and of the others *only*, or else the last few."""
-    runs: list[RunReport] = []
+    runs: list[RunOverview] = []
     most = OVER_SHOWN if only is None else 0
     for run in state.run_ids():
         shows = run == only or sum(one.is_over for one in runs) < most
         if not shows and _has_ended(state, run):
             continue
-        report = _read_run(state, run, view)
-        if shows or not report.is_over:
-            runs.append(report)
+        overview = _read_run(state, run, view)
+        if shows or not overview.is_over:
+            runs.append(overview)
     return runs
 
 
@@ -91,7 +91,7 @@ def _has_ended(state: StateFolder, run: str) -> bool:
     return stands is not None and stands.state in FINAL
 
 
-def placed(runs: Sequence[RunReport]) -> list[RunReport]:
+def placed(runs: Sequence[RunOverview]) -> list[RunOverview]:
     """The same, those that are queued with their place: the one to start first has 1."""
     queued = [run for run in runs if run.state == "queued" and run.spec is not None]
     queued.sort(key=_turn)
@@ -99,20 +99,20 @@ def placed(runs: Sequence[RunReport]) -> list[RunReport]:
     return [msgspec.structs.replace(run, place=places.get(run.id)) for run in runs]
 
 
-def _turn(run: RunReport) -> tuple[int, float, str]:
+def _turn(run: RunOverview) -> tuple[int, float, str]:
     """As ``machine.keeper`` starts them."""
     assert run.spec is not None
     return (-run.spec.priority, run.spec.created_at_s, run.id)
 
 
-def _read_run(state: StateFolder, run: str, view: View | None) -> RunReport:
+def _read_run(state: StateFolder, run: str, view: View | None) -> RunOverview:
     answer = read_run(state, run, view)
     devices = view.devices if view is not None else ()
     every = (one for device in devices for one in device.attempts)
     attempts = tuple(one for one in every if one.attempt.trial.run == run)
-    report = RunReport(**msgspec.structs.asdict(answer), attempts=attempts)
+    overview = RunOverview(**msgspec.structs.asdict(answer), attempts=attempts)
     if answer.status is None:
-        return report
+        return overview
     now_s = time.time()
     progress = progress_of(
         answer.status,
@@ -121,7 +121,7 @@ def _read_run(state: StateFolder, run: str, view: View | None) -> RunReport:
         goes_on=not answer.is_over,
         is_paused=view is not None and _is_paused(run, view.rules),
     )
-    return msgspec.structs.replace(report, progress=progress)
+    return msgspec.structs.replace(overview, progress=progress)
 
 
 def ages_of(attempts: Sequence[AttemptView], now_s: float) -> list[float]:
@@ -151,7 +151,8 @@ def progress_of(
     goes_on: bool,
     is_paused: bool,
 ) -> Progress:
-    """Pure. *ages_s*: of the attempts that run. Where nothing goes on, the pace is that up to the end, and nothing is left.
+    """Pure. *ages_s*: of the attempts that run. Where nothing goes on, the pace is that up to the
+    end, and nothing is left.
 
     When a run that is paused goes on is not known, so neither is when it is done.
     """
