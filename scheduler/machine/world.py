@@ -30,7 +30,9 @@ from scheduler.machine.api.answers import Answers, Devices, Status, Supervisor
 from scheduler.machine.budgets import Here
 from scheduler.machine.chronicle.bests import Bests
 from scheduler.machine.chronicle.chronicle import Chronicle
+from scheduler.machine.chronicle.rollbacks import Rollbacks
 from scheduler.machine.chronicle.telling import entries_of
+from scheduler.machine.chronicle.timeline import Timeline
 from scheduler.machine.counted import attempts, leases, trees
 from scheduler.machine.devices import Poller, blind
 from scheduler.machine.journal import Journal, Unwritten
@@ -83,6 +85,8 @@ class World:
         self._journal_limit_bytes = JOURNAL_BYTES
         self._chronicle = chronicle
         self._bests = Bests(state)
+        self._rollbacks = Rollbacks(state, self._since_s)
+        self._timeline = Timeline(state.path)
         self._is_lasting = lasting
         self._queue: SimpleQueue[Event | Given | _Call] = SimpleQueue()
         self._next: deque[Event] = deque()
@@ -153,6 +157,7 @@ class World:
             period_s = pace.period_s(self._polled, self.view)
             self._poller.every(min(period_s, math.inf if self.is_lasting else self._linger_s))
             self._polled = self.view
+            self._timeline.look(self.view, time.time())
         if any(one.state == "releasing" for one in attempts(self.view)):
             # A device shows what it got back some time after the exit.
             self._poller.nudge(again=True)
@@ -258,7 +263,9 @@ class World:
         """Does what is due once a poll; whether the core may see this one."""
         self.readings, self._read_at_s = sampled.readings, time.monotonic()
         if self._chronicle is not None:
-            self._chronicle.tell_all(self._bests.look(self._sessions.connected))
+            connected = self._sessions.connected
+            self._chronicle.tell_all(self._rollbacks.look(connected))
+            self._chronicle.tell_all(self._bests.look(connected))
         for attempt in self._orphans.look(self._leases(), self._sessions.connected):
             self._queue.put(Vanished(at_s=time.time(), attempt=attempt))
         if not self._journal.retry():

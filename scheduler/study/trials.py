@@ -55,15 +55,21 @@ class Unreachable(Exception):
 
 def read_trials(folder: Path, spec: RunSpec, status: RunStatus) -> tuple[TrialRow, ...]:
     """The trials of the study that the run in *folder* optimizes, by number. Raises Unreachable."""
+    with open_study(folder, spec, status) as study:
+        return tuple(map(_row, study.get_trials(deepcopy=False)))
+
+
+@contextlib.contextmanager
+def open_study(folder: Path, spec: RunSpec, status: RunStatus) -> Iterator[optuna.Study]:
+    """The study that the run in *folder* optimizes, to be read only. Raises Unreachable."""
     name, kept = status.study_name, status.storage
     if name is None or kept is None:
         raise Unreachable("it has no study yet")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         with _storage(folder, spec, kept) as storage:
-            study_id = storage.get_study_id_from_name(name)
-            return tuple(map(_row, storage.get_all_trials(study_id, deepcopy=False)))
-    except Unreachable:
+            yield optuna.load_study(study_name=name, storage=storage)
+    except (Unreachable, GeneratorExit):
         raise
     except Exception as error:  # any driver's own
         said = str(error).splitlines()[:1] or [""]
