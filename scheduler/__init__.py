@@ -6,17 +6,34 @@ later where it was:
     checkpoint_dir()   a folder of the trial's own, the same for all its attempts
     Stopped            raised in an objective whose attempt is told to end
 
+and anywhere under its objective, without passing ``trial`` around:
+
+    report(value, step)  as ``trial.report``
+    should_prune()       as ``trial.should_prune``
+    Rolling              a statistic of a loop's last values, reported when it is defined
+    RollingSharpe        mean over standard deviation of the last episodes' rewards
+
 Importing this costs nothing: what it needs is imported when it is called.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Stopped", "checkpoint_dir"]
+    from scheduler.study.rolling import Rolling, RollingSharpe
+
+__all__ = ["Rolling", "RollingSharpe", "Stopped", "checkpoint_dir", "report", "should_prune"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Rolling", "RollingSharpe"):
+        from scheduler.study import rolling
+
+        return getattr(rolling, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class Stopped(SystemExit):
@@ -57,3 +74,36 @@ def checkpoint_dir() -> Path:
     from scheduler.study import checkpoints
 
     return checkpoints.folder()
+
+
+def report(value: float, step: int | None = None) -> None:
+    """Report an intermediate value of the trial that this code runs for, as ``trial.report`` does.
+
+    It works in any function and any thread that the objective calls, in an attempt and under
+    plain Python, and needs no ``trial``. A study that the objective runs itself gets what its own
+    objective reports. *step* None: one more than the largest that the trial has reported, 0 at
+    first. A trial that goes on from a checkpoint counts from 0 again, so give the step there. A
+    step that was reported already is ignored with a warning, as ever.
+
+        def train(model, epochs):
+            for epoch in range(epochs):
+                scheduler.report(one_epoch(model), epoch)
+                if scheduler.should_prune():
+                    raise optuna.TrialPruned
+
+    Raises RuntimeError where there is no trial, and in processes that the objective has started
+    (data loaders' workers, ranks), and what ``trial.report`` raises.
+    """
+    from scheduler.study import reporting
+
+    reporting.report(value, step)
+
+
+def should_prune() -> bool:
+    """Whether the trial that this code runs for should end here; raise ``optuna.TrialPruned`` then.
+
+    As ``trial.should_prune``; where it finds the trial, and what it raises, is as for ``report``.
+    """
+    from scheduler.study import reporting
+
+    return reporting.should_prune()

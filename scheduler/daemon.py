@@ -9,6 +9,7 @@ Wires core, loop and machine together. What a run's host does is in ``scheduler.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import logging
 import os
@@ -104,7 +105,8 @@ def _hold_lock(state: StateFolder, *, instead: bool = False) -> TextIO | None:
 
 def _tell_ready(pipe: int | None) -> None:
     if pipe is not None:
-        os.write(pipe, b"1")
+        with contextlib.suppress(BrokenPipeError):  # a host that was killed meanwhile; others wait
+            os.write(pipe, b"1")
         os.close(pipe)
     _tell_systemd("READY=1")
 
@@ -250,6 +252,7 @@ def _recall(state: StateFolder) -> Core:
             number += 1
             core.handle(event)
             boot = getattr(event, "boot_id", "") or boot
+        core.check()  # a damaged one may be read, and make no sense
     except Exception:
         # What ended the last supervisor must not end this one too: hosts will tell what runs.
         aside = set_aside(state.journal)

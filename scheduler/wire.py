@@ -10,7 +10,16 @@ from __future__ import annotations
 import msgspec
 
 from scheduler.core.actions import Halt, Hold, Note, Settle, Start, Stop
-from scheduler.core.events import Exited, Joined, Left, Offered, Saved, Started, Withdrawn
+from scheduler.core.events import (
+    Exited,
+    Joined,
+    Left,
+    Limited,
+    Offered,
+    Saved,
+    Started,
+    Withdrawn,
+)
 from scheduler.core.model import Budget
 
 
@@ -27,7 +36,7 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     error: str
 
 
-FromHost = Joined | Offered | Withdrawn | Started | Exited | Saved | Left
+FromHost = Joined | Limited | Offered | Withdrawn | Started | Exited | Saved | Left
 ToHost = Welcome | Refused | Start | Hold | Stop | Settle | Halt | Note
 
 _encoder = msgspec.json.Encoder()

@@ -209,6 +209,19 @@ def notified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket
         yield heard
 
 
+def test_one_whose_starter_was_killed_stays(state: StateFolder) -> None:
+    """1. A host misses its supervisor and starts one. 2. The host is killed before that is up.
+    3. The supervisor ends as well, and nobody is left to go on with the run."""
+    ready, tell = os.pipe()
+    os.close(ready)
+    command = [sys.executable, "-P", "-m", "scheduler.daemon", "--background", str(tell)]
+    with open(state.log, "w") as log:
+        subprocess.run(command, pass_fds=(tell,), stderr=log, check=True)
+    os.close(tell)
+    wait_for(lambda: "INFO supervisor of" in state.log.read_text(), "a supervisor that is ready")
+    wait_for(lambda: is_read(state), "a reading")
+
+
 def test_systemd_hears_when_it_is_ready_and_when_it_leaves(
     state: StateFolder, notified: socket.socket
 ) -> None:

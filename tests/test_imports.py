@@ -37,7 +37,8 @@ LAYERS = (
     ("scheduler.interfaces",),
 )
 #: A host finds its folders on the machine, and starts the supervisor where there is none.
-ALSO = {"scheduler.study": {"scheduler.machine"}}
+#: The strategies' decisions are told in the core's words.
+ALSO = {"scheduler.study": {"scheduler.machine"}, "scheduler.strategies": {"scheduler.core"}}
 
 
 def modules() -> dict[str, Path]:

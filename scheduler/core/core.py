@@ -16,6 +16,7 @@ from scheduler.core.events import (
     Found,
     Joined,
     Left,
+    Limited,
     Offered,
     Prioritised,
     Remembered,
@@ -69,7 +70,7 @@ class Core:
         return view.view(self._state)
 
     def check(self) -> None:
-        """Assert what must hold between any two events. For tests."""
+        """Assert what must hold between any two events. For tests, and after a replay."""
         check(self._state)
 
     def _take(self, event: Event) -> list[Action]:
@@ -96,7 +97,9 @@ class Core:
                 return self._take_order(event)
         return []
 
-    def _take_order(self, event: Ruled | Prioritised | Served | Saved | Remembered) -> list[Action]:
+    def _take_order(
+        self, event: Ruled | Prioritised | Limited | Served | Saved | Remembered
+    ) -> list[Action]:
         """What people want, and what is told beside the course of an attempt."""
         state = self._state
         match event:
@@ -105,6 +108,8 @@ class Core:
             case Prioritised(run=name) if name in state.runs:
                 run = state.runs[name]
                 run.run = msgspec.structs.replace(run.run, priority=event.priority)
+            case Limited(run=name) if name in state.runs:
+                self._limit(event)
             case Served(device=key) if key in state.devices:
                 return [*ending.served(state, state.devices[key])]
             case Saved():
@@ -112,6 +117,15 @@ class Core:
             case Remembered():
                 self._state = memory.recall(event)
         return []
+
+    def _limit(self, event: Limited) -> None:
+        """What runs beyond the new limits may finish."""
+        run = self._state.runs[event.run]
+        run.run = msgspec.structs.replace(
+            run.run, max_attempts=event.max_attempts, fixed=event.fixed
+        )
+        for device in self._state.devices:
+            self._state.touch(device)
 
     def _saved(self, event: Saved) -> None:
         """A host's clock may be wrong; nothing is written in the future."""

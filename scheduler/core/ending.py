@@ -13,7 +13,7 @@ from scheduler.core.actions import Action, Halt, Note, Settle
 from scheduler.core.events import Exited, Vanished
 from scheduler.core.faults import Fault, Outage
 from scheduler.core.life import Releasing, is_active
-from scheduler.core.model import Change, Evidence, Verdict
+from scheduler.core.model import Attempt, Change, Evidence, Verdict
 from scheduler.core.reasons import at_once
 from scheduler.core.records import DeviceState
 from scheduler.core.retry import Ending, Sequel, changes, follow
@@ -84,6 +84,7 @@ def settle(state: State, life: Releasing, evidence: Evidence) -> list[Action]:
         taken_along=taken_along,
         follows_catch=evidence.proven and bool(evidence.exception),
         most_bytes=state.most_bytes(state.runs[lease.attempt.trial.run].run),
+        keeps_promise=state.runs[lease.attempt.trial.run].run.keeps_promise,
     )
     sequel = follow(ending)
     told = Settle(
@@ -239,7 +240,7 @@ def _learn(state: State, device: DeviceState, ending: Ending, sequel: Sequel) ->
     attempt, before = ending.attempt, device.limit
     if ending.verdict.kind == "finished" and not attempt.alone:
         device.limit = concurrency.finished(before)
-    elif sequel.rung == "contention":
+    elif sequel.rung == "contention" and not _keeps_concurrency(state, device, attempt):
         device.limit = concurrency.ran_out(
             before,
             running=ending.company,
@@ -263,6 +264,13 @@ def _learn(state: State, device: DeviceState, ending: Ending, sequel: Sequel) ->
         because=because,
     )
     return [state.note(change)]
+
+
+def _keeps_concurrency(state: State, device: DeviceState, attempt: Attempt) -> bool:
+    """Its run's user does not want fewer at once, and nobody else's attempts are there to pay."""
+    run = state.runs[attempt.trial.run].run
+    here = {life.lease.attempt.trial.run for life in device.lives.values()}
+    return run.keeps_concurrency and here <= {run.id}
 
 
 def _because_of(verdict: Verdict, before: concurrency.Limit) -> str:

@@ -109,6 +109,15 @@ class Prioritised(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     priority: int
 
 
+class Limited(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A run that has joined has other limits, by its user: see ``model.Run``."""
+
+    at_s: float
+    run: str
+    max_attempts: int | None = None
+    fixed: tuple[str, ...] = ()
+
+
 class Served(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A device is to be used again, whatever faults it had: its user has seen to it."""
 
@@ -136,6 +145,7 @@ Event = (
     | Sampled
     | Ruled
     | Prioritised
+    | Limited
     | Served
     | Saved
     | Remembered

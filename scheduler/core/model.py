@@ -37,6 +37,18 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: int | None = None
     contain: bool = True  #: attempts are capped at their promise
     priority: int = 0  #: what waits of a larger one is asked first
+    #: What its user keeps as it is: "concurrency", "promise". Other words mean nothing here.
+    fixed: tuple[str, ...] = ()
+
+    @property
+    def keeps_concurrency(self) -> bool:
+        """How many run at once is not learned from what went wrong."""
+        return "concurrency" in self.fixed
+
+    @property
+    def keeps_promise(self) -> bool:
+        """No trial is promised more than was asked for."""
+        return "promise" in self.fixed
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):

@@ -101,6 +101,7 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
     empty: bool  #: none of ours runs there or has memory to give back
     alone: bool  #: one is there that must have no neighbours
     at_most: int | None  #: attempts at once, learned
+    runs: frozenset[str] = frozenset()  #: those that have attempts there that run now
     rests: bool
     rests_because: str | None = None  #: None: it was short of memory
     out_because: str | None = None  #: why it is out of service
@@ -132,11 +133,17 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
 
     def limit(self, run: Run | None = None) -> int | None:
         """Attempts at once: the device's default, which a run with a number of its own overrules,
-        and what was learned, which none does. None: memory alone decides."""
-        default = self.budget.max_attempts
+        and what was learned. None: memory alone decides.
+
+        What was learned does not hold for a run that keeps its concurrency, unless another's
+        attempts are there: those would pay for it.
+        """
+        default, learned = self.budget.max_attempts, self.at_most
         if run is not None and run.max_attempts is not None:
             default = None
-        return min((n for n in (default, self.at_most) if n is not None), default=None)
+        if run is not None and run.keeps_concurrency and self.runs <= {run.id}:
+            learned = None
+        return min((n for n in (default, learned) if n is not None), default=None)
 
     def most_at_once(self) -> int | None:
         """The same, with the rules."""
@@ -182,7 +189,8 @@ def next_start(queues: Sequence[Queue], rooms: Sequence[Room]) -> Admission | No
     First fit: a trial behind the head of its queue starts where the head does not fit, so that no
     memory lies idle.
     """
-    if not any(_is_open(room) for room in rooms):
+    learned = not any(queue.run.keeps_concurrency for queue in queues)
+    if not any(_is_open(room, learned=learned) for room in rooms):
         return None
     for queue in queues:
         for trial in _unlike(queue):
@@ -237,9 +245,12 @@ def _unlike(queue: Queue) -> Iterator[Trial]:
             yield trial
 
 
-def _is_open(room: Room) -> bool:
-    """Whether anything at all could start there now; most events find all devices full."""
-    limit = room.at_most
+def _is_open(room: Room, *, learned: bool) -> bool:
+    """Whether anything at all could start there now; most events find all devices full.
+
+    *learned*: the limit that was learned holds for all that wait.
+    """
+    limit = room.at_most if learned else None
     if room.alone or room.rests or room.out_because or room.account.left_bytes is None:
         return False
     if room.account.left_bytes <= 0 or (limit is not None and room.attempts >= limit):

@@ -59,6 +59,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     taken_along: bool = False  #: by a GPU fault of another's
     follows_catch: bool = False  #: it raised, in a set-up that has served another trial
     most_bytes: int | None  #: the most that any device its run may use could lately give
+    keeps_promise: bool = False  #: its user does not want it to be promised more
 
 
 class Sequel(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +105,8 @@ def changes(ending: Ending, sequel: Sequel, *, at_s: float) -> tuple[Change, ...
     if ending.verdict.kind == "gpu_fault" and sequel.rung in _AFTER_FAULT:
         return (change("fault", "running", _AFTER_FAULT[sequel.rung]),)
     if sequel.rung == "capacity":
-        return (change("capacity", f"{promise}, alone", "does not fit, told to the sampler"),)
+        had = f"{promise}, alone" if attempt.alone else f"{promise}, which is fixed"
+        return (change("capacity", had, "does not fit, told to the sampler"),)
     if not sequel.is_memory or again is None:
         return ()
     if again.alone and not trial.alone:
@@ -170,9 +172,19 @@ def _has_seen_less(ending: Ending) -> bool:
     most = ending.most_bytes
     return (
         ending.attempt.alone
+        and not ending.keeps_promise
         and most is not None
         and ending.attempt.promise_bytes < NEAR_RATIO * most
     )
+
+
+def _may_have_no_more(ending: Ending) -> bool:
+    """It needs more than its promise, and its user does not want it to get that.
+
+    One that contention ended comes back all the same, to the same promise and in the end alone:
+    that was not its doing.
+    """
+    return ending.keeps_promise and (_broke_promise(ending) or not _is_pressed(ending))
 
 
 # -- what the trial comes back as ------------------------------------------------------------------
@@ -216,7 +228,8 @@ def _pressed(ending: Ending) -> Trial:
     trial, attempt = ending.attempt.trial, ending.attempt
     contentions = trial.contentions + 1
     alone = attempt.alone or contentions >= CONTENTIONS
-    want = attempt.promise_bytes if alone else max(attempt.promise_bytes, _with_margin(ending))
+    same = alone or ending.keeps_promise
+    want = attempt.promise_bytes if same else max(attempt.promise_bytes, _with_margin(ending))
     return msgspec.structs.replace(
         trial,
         want_bytes=trial.want_bytes if attempt.alone else want,
@@ -294,6 +307,7 @@ _LADDER: tuple[tuple[Rung, _Applies, _ComesBack], ...] = (
     ("squeezed", _is_squeezed, _pressed),
     ("more_room", _has_seen_less, _roomier),
     ("capacity", lambda ending: ending.attempt.alone, _not),
+    ("capacity", _may_have_no_more, _not),
     ("overrun", _broke_promise, _larger),
     ("contention", _is_pressed, _pressed),
     ("alone", lambda ending: True, _alone),

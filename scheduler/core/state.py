@@ -241,6 +241,7 @@ class State:
             empty=not device.lives,
             alone=any(life.lease.attempt.alone for life in device.lives.values()),
             at_most=device.limit.at_most,
+            runs=frozenset(life.lease.attempt.trial.run for life in active),
             rests=self.now_s < device.rests_until_s,
             rests_because=device.rests_because,
             out_because=device.outage.because if device.outage else None,

@@ -22,6 +22,7 @@ COMMANDS = {
     "status": "What runs, what waits and why.",
     "runs": "One line a run.",
     "trials": "One line a trial of a run.",
+    "ranges": "Where a study's best trials lie, parameter by parameter.",
     "events": "What happened, and what happens.",
     "rollbacks": "What was changed in a run, and why; takes it back.",
     "set": "Change settings of a run while it goes on.",

@@ -160,11 +160,12 @@ def progress_of(
     since_s, here = status.started_at_s, done - status.done_before
     rates = rate(here, since_s, now_s if goes_on else status.updated_at_s)
     left = now = None
+    ends_early = status.budget is not None and status.budget.ends is not None
     if goes_on:
         now = rate_now(status.finished_at_s, since_s, now_s)
         if status.n_trials is not None and not is_paused:
             left = time_left(
-                status.n_trials - done,
+                len(status.running) if ends_early else status.n_trials - done,
                 status.durations_s,
                 ages_s,
                 len(ages_s) or len(status.running),

@@ -16,6 +16,7 @@ from scheduler.interfaces.paint import PLAIN, Column, Paint, columns, printable,
 from scheduler.interfaces.progress import Left, Progress
 from scheduler.machine.runs import Best, LiveTrial, RunStatus
 from scheduler.machine.sizes import format_duration, format_size
+from scheduler.strategies.shown import RangesShown, WarmStartShown
 
 CHANGES_SHOWN = 5
 LABEL = 10  #: cells of the labels at the left, the indent among them
@@ -87,8 +88,25 @@ def _progress(run: RunOverview, status: RunStatus, now_s: float, width: int) -> 
         yield from _pace(status, run.progress, now_s, width)
     if status.best is not None:
         yield from row("best", _best(status.best, now_s), width, PARAM_LINES)
+    if status.warm_start is not None:
+        yield from row("first", _warm_start(status.warm_start), width)
+    if status.pruning is not None and status.pruning.sentence:
+        yield from row("pruning", status.pruning.sentence, width)
+    if status.budget is not None and status.budget.sentence:
+        yield from row("budget", status.budget.sentence, width)
+    if status.ranges is not None:
+        yield from row("ranges", _ranges(status.ranges), width)
     if status.way and not run.is_over:
         yield from row("starts", f"by {status.way}; study in {status.storage}", width)
+
+
+def _ranges(it: RangesShown) -> str:
+    if it.state == "waiting":
+        return "not narrowed yet: too few trials are complete"
+    said = f"{it.narrowed} of {it.parameters} parameters narrowed"
+    if it.state == "off":
+        said = "full again"
+    return f"{said}, {it.full} of {it.trials} trials on the full ranges" if it.trials else said
 
 
 def _counts(status: RunStatus, progress: Progress) -> str:
@@ -137,7 +155,17 @@ def _span(seconds: float) -> str:
 
 def _best(best: Best, now_s: float) -> str:
     ago = f", {format_duration(now_s - best.at_s)} ago" if best.at_s is not None else ""
-    return f"{best.value:.6g} in trial {best.number}{ago}: {_params(best.params)}"
+    known = f" (known from study {best.known_from})" if best.known_from is not None else ""
+    return f"{best.value:.6g} in trial {best.number}{known}{ago}: {_params(best.params)}"
+
+
+def _warm_start(it: WarmStartShown) -> str:
+    said = [f"{it.done} of {it.settings} settings to try first are done"] if it.settings else []
+    if it.tried_before:
+        said.append(f"{it.tried_before} had been tried before")
+    if it.known:
+        said.append(f"{it.known} known results from study {it.study}")
+    return "; ".join(said) or "no settings to try first"
 
 
 def _params(params: Mapping[str, Any]) -> str:
@@ -202,7 +230,8 @@ def _changes(
     for one in shown:
         what = f"trial {one.trial}, {one.what}" if one.trial is not None else one.what
         at = format_time(one.at_s, now_s)
-        text = f"{at} {what} on {one.device}: {one.before} -> {one.after}: {one.because}"
+        on = f" on {one.device}" if one.device else ""
+        text = f"{at} {what}{on}: {one.before} -> {one.after}: {one.because}"
         yield from row("changed", text, width)
     if len(shown) < len(changes):
         yield from row("", f"{len(changes) - len(shown)} more: scheduler status {run}", width)

@@ -27,7 +27,7 @@ Drawn = Callable[[int], list[str]]  #: lines for a terminal of so many columns
 
 
 def watch(lines: Drawn) -> NoReturn:
-    """Until Ctrl-C, which is a KeyboardInterrupt here. Ctrl-Z gives the terminal back for a while."""
+    """Until Ctrl-C, which is a KeyboardInterrupt here. Ctrl-Z gives the terminal back."""
     if not sys.stdout.isatty():
         follow(lines, gap="\n")
     with _other_screen(), _waiting_for(*_FROM_THE_TERMINAL):

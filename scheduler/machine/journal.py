@@ -83,7 +83,13 @@ class Journal:
         return True
 
     def _write(self, line: bytes) -> None:
-        """A part of a line, where no more went in, is cut off before the next is written."""
+        """A part of a line, where no more went in, is cut off before the next is written.
+
+        In a folder that has become read-only an open file may still be written to; but no run can
+        write down its own any more, so none of what would follow is to begin.
+        """
+        if not os.access(self._path.parent, os.W_OK):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         written = os.write(self._file, line)
         if written < len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -18,11 +18,12 @@ import time
 from collections.abc import Callable
 
 from scheduler.core.model import Process
-from scheduler.machine import hosts, processes
+from scheduler.machine import hosts, processes, room
+from scheduler.machine.deaths import Deaths
 from scheduler.machine.leaving import GRACE_S
 from scheduler.machine.orders import Refused
-from scheduler.machine.runs import ASKED, FINAL, RunSpec, State, Wish, read_wish
-from scheduler.machine.standing import read_spec, write_priority, write_status
+from scheduler.machine.runs import ASKED, FINAL, RunSpec, RunStatus, State, Wish, read_wish
+from scheduler.machine.standing import read_spec, remove_checkpoints, write_priority, write_status
 from scheduler.machine.state import StateFolder
 
 _log = logging.getLogger(__name__)
@@ -30,8 +31,6 @@ _log = logging.getLogger(__name__)
 Tell = Callable[[str, str, str], None]  #: what has happened in a word, in a sentence; to which run
 
 RUNS_AT_ONCE = 4
-DEATHS = 3  #: of its hosts in WITHIN_S; one more, and a run has failed
-WITHIN_S = 600.0
 
 
 class _Kept:
@@ -42,7 +41,7 @@ class _Kept:
         self.child: subprocess.Popen[bytes] | None = None  #: until it is collected
         self.host: Process | None = None
         self.how: str = "it is gone"  #: how the last host ended
-        self.deaths_s: list[float] = []
+        self.deaths = Deaths()  #: of hosts, in our time and without being asked to
         self.is_told = False  #: its host was told to end
         self.told_s = math.inf  #: when it was told to end at once
 
@@ -208,7 +207,9 @@ class Keeper:
         elif wish is not None:
             self._conclude(one, "cancelled" if wish == "cancel" else "interrupted", None)
         elif had is not None or (status is not None and status.state != "queued"):
-            self._requeue(one, died=had is not None and not one.is_told)
+            died = had is not None and not one.is_told
+            if not died or self._may_go_on(one, status):
+                self._write(one, "queued", hold="it goes on where its last host has left it")
 
     def _collect(self, one: _Kept) -> None:
         if one.child is not None and (code := one.child.poll()) is not None:
@@ -222,22 +223,20 @@ class Keeper:
             return holder
         return processes.identify(one.child.pid)
 
-    def _requeue(self, one: _Kept, *, died: bool) -> None:
-        """Its host is gone, and the run is not over. *died*: in our time, and nobody told it to."""
-        now_s = self._clock()
-        one.deaths_s = [at_s for at_s in one.deaths_s if now_s - at_s < WITHIN_S]
-        if died:
-            one.deaths_s.append(now_s)
-            _log.warning("the host of run %s has ended (%s); it goes on", one.id, one.how)
+    def _may_go_on(self, one: _Kept, status: RunStatus | None) -> bool:
+        """After a host's death. *status* is what it has left."""
+        one.deaths.add(self._clock(), status.finished_at_s if status is not None else ())
+        if (times := one.deaths.too_many) is None:
             text = f"the host of run {one.id} has ended ({one.how}); the run goes on"
+            _log.warning("%s", text)
             self._report("put back", text, one.id)
-        if len(one.deaths_s) > DEATHS:
-            times = f"{len(one.deaths_s)} times in {WITHIN_S / 60:.0f} min"
-            log = self._state.run(one.id) / hosts.OUTPUT
-            because = f"its host ended {times} without being asked to ({one.how}); see {log}"
-            self._conclude(one, "failed", because)
-            return
-        self._write(one, "queued", hold="it goes on where its last host has left it")
+            return True
+        log = self._state.run(one.id) / hosts.OUTPUT
+        because = (
+            f"its host ended {times} without being asked to ({one.how}), and finished no trial"
+        )
+        self._conclude(one, "failed", f"{because} meanwhile; see {log}")
+        return False
 
     def _start_who_is_next(self) -> None:
         taken = sum(one.host is not None for one in self._runs.values())
@@ -249,6 +248,8 @@ class Keeper:
                 continue
             if hold is None and taken >= self._at_most():
                 hold = f"it waits for its turn: at most {self._at_most()} runs at once"
+            if hold is None and (why := room.obstacle(self._state.run(one.id))) is not None:
+                hold = f"{self._state.run(one.id)} takes nothing: {why}"
             if hold is None:
                 self._start(one)
                 taken += one.host is not None
@@ -289,6 +290,8 @@ class Keeper:
 
     def _forget(self, one: _Kept, state: State, because: str | None) -> None:
         self._runs.pop(one.id, None)
+        if state == "cancelled":
+            remove_checkpoints(self._state.run(one.id))
         text = f"run {one.id} is {state}" + (f": {because}" if because else "")
         _log.info("%s", text)
         self._report(state, text, one.id)

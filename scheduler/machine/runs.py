@@ -5,6 +5,9 @@ everyone else reads it, during the run and after.
 
     runs/RUN/run.json       RunSpec, written by the command line; a new priority is put in there
     runs/RUN/status.json    RunStatus, by the host; by the supervisor while no host lives
+    runs/RUN/changes.jsonl  what was changed, by itself or by its user (``machine.changes``)
+    runs/RUN/wishes.json    what its user has set since (``strategies.wishes``), and
+    runs/RUN/wishes-taken.json  what the host says to that
     runs/RUN/host.lock      held by the host while it lives; says which process that is
     runs/RUN/study-K.db     a study that the script kept in memory, K in the order of use
     runs/RUN/logs/N.log     what the attempt with Optuna's trial number N printed
@@ -28,6 +31,7 @@ import msgspec
 
 from scheduler.core.model import Change, Run
 from scheduler.strategies.asked import Asked
+from scheduler.strategies.shown import BudgetShown, PruningShown, RangesShown, WarmStartShown
 
 State = Literal[
     "queued", "starting", "running", "finishing", "finished", "interrupted", "failed", "cancelled"
@@ -70,6 +74,7 @@ class Best(msgspec.Struct, frozen=True, kw_only=True):
     value: float
     params: dict[str, Any]
     at_s: float | None = None  #: when its trial was finished
+    known_from: str | None = None  #: the earlier study whose result it is; None: this one's own
 
 
 class LiveTrial(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +112,10 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     #: How long the last attempts of complete and pruned trials took, 256 at most, oldest first.
     durations_s: tuple[float, ...] = ()
     best: Best | None = None  #: None as well where there are several objectives
+    warm_start: WarmStartShown | None = None  #: None: nothing was asked for, or for another study
+    pruning: PruningShown | None = None  #: None: with several objectives nobody prunes
+    budget: BudgetShown | None = None  #: None: nothing of it is asked for
+    ranges: RangesShown | None = None  #: None: it was not asked to narrow them
     hold: str | None = None  #: why no further trial starts now
     changes: tuple[Change, ...] = ()  #: their ``trial`` is Optuna's number of the attempt
     warnings: tuple[str, ...] = ()

@@ -23,7 +23,17 @@ import msgspec
 
 from scheduler import wire
 from scheduler.core.actions import Action, Halt, Hold, Note, Settle, Start, Stop
-from scheduler.core.events import Event, Exited, Joined, Left, Offered, Saved, Started, Withdrawn
+from scheduler.core.events import (
+    Event,
+    Exited,
+    Joined,
+    Left,
+    Limited,
+    Offered,
+    Saved,
+    Started,
+    Withdrawn,
+)
 from scheduler.core.model import Budget, Process
 from scheduler.machine import processes
 from scheduler.machine.admittance import refusal
@@ -225,11 +235,11 @@ class Sessions:
         self.idle_since_s = None if self._joined else time.monotonic()
 
 
-def _run_of(said: Offered | Withdrawn | Started | Exited | Saved | Left) -> str:
+def _run_of(said: Limited | Offered | Withdrawn | Started | Exited | Saved | Left) -> str:
     match said:
         case Offered():
             return said.trial.run
-        case Withdrawn() | Left():
+        case Withdrawn() | Left() | Limited():
             return said.run
         case Started() | Exited() | Saved():
             return said.attempt.rpartition("/")[0]

@@ -1,9 +1,14 @@
-"""How a run stands, written in its host's place while none lives; and what its user may change."""
+"""How a run stands, written in its host's place while none lives; and what its user may change.
+
+Also what a run that is cancelled leaves behind no longer.
+"""
 
 from __future__ import annotations
 
 import logging
+import shutil
 import time
+from pathlib import Path
 
 import msgspec
 
@@ -29,6 +34,11 @@ def write_priority(state: StateFolder, spec: RunSpec, priority: int) -> RunSpec:
     changed = msgspec.structs.replace(spec, priority=priority, run=run)
     write_whole(state.run(spec.run.id) / "run.json", changed)
     return changed
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Of all trials of the run in *folder*: it is cancelled, and none of them comes back."""
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
 def write_status(

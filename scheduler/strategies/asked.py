@@ -22,7 +22,7 @@ PruningName = Literal[
 PresetName = Literal["fast"]
 
 
-class Pruning(msgspec.Struct, frozen=True, kw_only=True):
+class PruningAsked(msgspec.Struct, frozen=True, kw_only=True):
     """``arguments`` are those of Optuna's pruner of that name."""
 
     strategy: PruningName = "default"
@@ -31,10 +31,11 @@ class Pruning(msgspec.Struct, frozen=True, kw_only=True):
     limit: float = 0.05  #: of the false-prune rate; above it pruning is rolled back
 
 
-class WarmStart(msgspec.Struct, frozen=True, kw_only=True):
+class WarmStartAsked(msgspec.Struct, frozen=True, kw_only=True):
     """Settings to try first, and results that are known already."""
 
     params: tuple[dict[str, Any], ...] = ()  #: tried first, in this order
+    sources: tuple[str, ...] = ()  #: of these, for people: `best.json, setting 2`
     allow_extra: bool = False  #: names that the objective does not suggest are dropped
     storage: str | None = None  #: of the study to start from, as its name
     study_name: str | None = None
@@ -42,7 +43,7 @@ class WarmStart(msgspec.Struct, frozen=True, kw_only=True):
     known_results: bool = False  #: its finished trials are added, values and all
 
 
-class Ranges(msgspec.Struct, frozen=True, kw_only=True):
+class RangesAsked(msgspec.Struct, frozen=True, kw_only=True):
     """Where the best trials lie: ``table`` by parameter name, as ``strategies.ranges`` makes it."""
 
     use: bool = False
@@ -50,7 +51,7 @@ class Ranges(msgspec.Struct, frozen=True, kw_only=True):
     full_share: float = 0.1  #: of trials that draw from the full range all the same
 
 
-class Budget(msgspec.Struct, frozen=True, kw_only=True):
+class BudgetAsked(msgspec.Struct, frozen=True, kw_only=True):
     """When to stop early, and when to go on. None: not asked for."""
 
     target: float | None = None  #: stop once a trial is at least as good
@@ -62,10 +63,10 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """All of it. ``fixed``: what is not to be changed by itself."""
 
-    pruning: Pruning = Pruning()
-    warm_start: WarmStart = WarmStart()
-    ranges: Ranges = Ranges()
-    budget: Budget = Budget()
+    pruning: PruningAsked = PruningAsked()
+    warm_start: WarmStartAsked = WarmStartAsked()
+    ranges: RangesAsked = RangesAsked()
+    budget: BudgetAsked = BudgetAsked()
     fixed: tuple[Subject, ...] = ()
     preset: PresetName | None = None  #: what it began with
     sampler: Literal["script", "tpe"] = "script"  #: "tpe": where the script chose none

@@ -11,15 +11,18 @@ import pickle
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import optuna
 
 from scheduler import Stopped
-from scheduler.study import inside, outcome, stopping
+from scheduler.machine.room import insist, is_disks, obstacle, wait_for_room
+from scheduler.study import inside, outcome, reporting, stopping
 from scheduler.study.channel import Go, HostGone, Line
 from scheduler.study.prepare import leave, prepare
+from scheduler.study.record import WARM
 from scheduler.study.standins import StandInPruner, StandInSampler, StandInStorage
 
 Objective = Callable[[optuna.Trial], Any]
@@ -35,7 +38,7 @@ def run(
     """Run the objective once and end the process. *studies* are the script's, in their order."""
     code = 1
     try:
-        redirect_output(go.log)
+        insist(lambda: redirect_output(go.log), Path(go.log).parent)
         prepare(go)
         study = attach(line, go, studies)
         code = _run(line, go, objective, catch, study)
@@ -85,6 +88,9 @@ def _run(
     assert isinstance(storage, StandInStorage)
     storage.know(go.trial)
     trial = optuna.Trial(study, inside.trial_id_of(go.trial))
+    if WARM in go.trial.system_attrs:
+        inside.choose_fixed(trial, partial(line.ask, "setting"))
+    reporting.begin(trial)
     error: BaseException | None = None
     try:
         with stopping.raised_in_objective():
@@ -93,13 +99,16 @@ def _run(
     except HostGone:
         raise
     except BaseException as raised:
-        error = raised
+        error, folder = raised, Path(go.outcome).parent
+        if is_disks(raised) and obstacle(folder) is not None:
+            wait_for_room(folder)
+            return -signal.SIGTERM  # no fault of its own: no outcome, it comes back
         result = outcome.raised(trial.number, raised, catch)
         if result.state == "failed" and not isinstance(raised, Stopped):
             print(result.traceback, file=sys.stderr, end="")
         if result.state == "failed" and stopping.was_received():
             return -signal.SIGTERM  # whatever went wrong while it saved: no outcome, it comes back
-    outcome.write_down(result, Path(go.outcome))
+    insist(lambda: outcome.write_down(result, Path(go.outcome)), Path(go.outcome).parent)
     line.ask("finish", result, _pickled(error))
     stopping.end_at_once()
     return 0 if result.state != "failed" else 1

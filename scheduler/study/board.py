@@ -5,6 +5,7 @@ Not here: Optuna's own log lines, which are printed as ever.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import time
@@ -16,9 +17,11 @@ import msgspec
 from optuna.trial import FrozenTrial, TrialState
 
 from scheduler.core.model import Change
+from scheduler.machine import changes
+from scheduler.machine.room import disk_allowing
 from scheduler.machine.runs import Best, LiveTrial, RunStatus, write_whole
 from scheduler.machine.sizes import format_duration
-from scheduler.study.record import CAPACITY, PUT_BACK
+from scheduler.study.record import CAPACITY, KNOWN, PUT_BACK, WITHDRAWN
 from scheduler.study.wall_clock import WallClock
 
 WRITE_EVERY_S = 0.5
@@ -41,9 +44,9 @@ class Board:
         self._path = path
         self._terminal = terminal
         self._clock = clock or WallClock()
-        self._ran: tuple[int, ...] = ()  #: by Optuna's numbers, when the clock was last looked at
-        self._set_by_s: dict[int, float] = {}  #: of these: by how much it was set while they ran
+        self._began_s: dict[int, float] = {}  #: of those that run, by Optuna's number; steady
         self._live = terminal.isatty()
+        self._unrecorded: list[Change] = []  #: that the record of changes has not taken yet
         self._drawn = False
         self._dirty = True
         self._written_s = 0.0
@@ -54,6 +57,10 @@ class Board:
 
     def set(self, **fields: Any) -> None:
         """Change fields of the status."""
+        if "running" in fields:
+            now_s = self._clock.steady_s()
+            numbers = fields["running"].values()
+            self._began_s = {number: self._began_s.get(number, now_s) for number in numbers}
         changed = msgspec.structs.replace(self.status, **fields)
         if changed != self.status:
             self.status = changed
@@ -65,28 +72,29 @@ class Board:
         if field is None:
             return
         self._follow_clock()
-        set_by_s = self._set_by_s.pop(trial.number, 0.0)
         now = self.status
         counted: dict[str, Any] = {field: getattr(now, field) + 1}
         if field != "retried":
             counted["finished_at_s"] = (*now.finished_at_s, time.time())[-TIMES_KEPT:]
-            took_s = duration_s(trial)
+            took_s = self._took_s(trial)
             if took_s is not None:
-                counted["durations_s"] = (*now.durations_s, took_s - set_by_s)[-TIMES_KEPT:]
+                counted["durations_s"] = (*now.durations_s, took_s)[-TIMES_KEPT:]
         self.set(**counted)
 
-    def _follow_clock(self) -> None:
-        """Moves what is remembered along with a clock that was set.
+    def _took_s(self, trial: FrozenTrial) -> float | None:
+        """As ``duration_s``, by a clock that nobody sets where the trial was seen to run.
 
         The story this prevents: 1. two trials run for a minute, 2. the clock is put right by five
         hours, 3. both have taken five hours, and the run seems to need a month.
         """
-        step_s, ran = self._clock.set_by_s(), self._ran
-        self._ran = tuple(self.status.running.values())
+        took_s, began_s = duration_s(trial), self._began_s.get(trial.number)
+        return took_s if took_s is None or began_s is None else self._clock.steady_s() - began_s
+
+    def _follow_clock(self) -> None:
+        """Moves what is remembered along with a clock that was set."""
+        step_s = self._clock.set_by_s()
         if not step_s:
             return
-        for number in ran:
-            self._set_by_s[number] = self._set_by_s.get(number, 0.0) + step_s
         began_s = self.status.started_at_s
         self.set(
             started_at_s=None if began_s is None else began_s + step_s,
@@ -100,7 +108,17 @@ class Board:
             self.set(started_at_s=time.time())
 
     def note(self, change: Change) -> None:
+        """Write *change* down for good, and show it among the latest."""
+        self._unrecorded.append(change)
+        self._record()
         self.set(changes=(*self.status.changes, change)[-CHANGES_KEPT:])
+
+    def _record(self) -> None:
+        """What a full disk does not take is tried again with the next status."""
+        with contextlib.suppress(OSError):
+            while self._unrecorded:
+                changes.append(self._path.parent, self._unrecorded[0])
+                del self._unrecorded[0]
 
     def warn(self, text: str) -> None:
         """Say *text* once, on the terminal and in the status."""
@@ -111,7 +129,7 @@ class Board:
     def say(self, text: str) -> None:
         """Print a line of ours above the progress line."""
         self.clear()
-        print(text, file=self._terminal, flush=True)
+        self._print(text)
 
     def refresh(self) -> None:
         """Write and draw what has changed, if it is time."""
@@ -125,40 +143,51 @@ class Board:
             self._say_progress(now_s)
 
     def write(self) -> None:
-        """Write the status file now, if anything has changed."""
+        """Write the status file now, if anything has changed and the disk takes it."""
         if self.live is not None:
             self.set(live=self.live())
+        self._record()
         if self._dirty:
             self.set(updated_at_s=time.time())
-            write_whole(self._path, self.status)
-            self._dirty, self._written_s = False, time.monotonic()
+            self._written_s = time.monotonic()
+            with disk_allowing():
+                write_whole(self._path, self.status)
+                self._dirty = False
 
     def conclude(self) -> None:
         """Leave the last word of the progress line where the script's own lines go on."""
         self.say(progress_line(self.status, time.time()))
+        if self.status.pruning is not None and self.status.pruning.sentence:
+            self.say(f"scheduler: {self.status.pruning.sentence}")
         self.write()
 
     def clear(self) -> None:
         """Make room for a line of somebody else's."""
         if self._drawn:
-            print("\r\x1b[K", end="", file=self._terminal, flush=True)
+            self._print("\r\x1b[K", end="")
             self._drawn = False
 
     def _draw(self) -> None:
         line = progress_line(self.status, time.time())
         if line != self._said or not self._drawn:
-            print(f"\r\x1b[K{line}", end="", file=self._terminal, flush=True)
+            self._print(f"\r\x1b[K{line}", end="")
             self._said, self._drawn = line, True
 
     def _say_progress(self, now_s: float) -> None:
         line = progress_line(self.status, time.time())
         if line != self._said:
-            print(line, file=self._terminal, flush=True)
+            self._print(line)
         self._said, self._said_s = line, now_s
+
+    def _print(self, text: str, end: str = "\n") -> None:
+        with disk_allowing():
+            print(text, end=end, file=self._terminal, flush=True)
 
 
 def counted_as(trial: FrozenTrial) -> str | None:
-    """The field of RunStatus that counts *trial*; None while it is not finished."""
+    """The field of RunStatus that counts *trial*; None while it is not finished, or withdrawn."""
+    if WITHDRAWN in trial.system_attrs:
+        return None
     if trial.state == TrialState.COMPLETE:
         return "complete"
     if trial.state == TrialState.PRUNED:
@@ -185,7 +214,8 @@ def progress_line(status: RunStatus, now_s: float) -> str:
     done = status.complete + status.pruned + status.failed + status.capacity
     parts = [f"{len(status.running)} running"] if status.running else []
     if status.best is not None:
-        parts.append(f"best {status.best.value:.6g} (trial {status.best.number})")
+        known = ", known before" if status.best.known_from is not None else ""
+        parts.append(f"best {status.best.value:.6g} (trial {status.best.number}{known})")
     named = (
         (status.pruned, "pruned"),
         (status.failed, "failed"),
@@ -205,7 +235,8 @@ def progress_line(status: RunStatus, now_s: float) -> str:
 def time_left_s(status: RunStatus, done: int, now_s: float) -> float | None:
     """By the pace of this life of the run; None before three trials are done or without an end."""
     here = done - status.done_before
-    if status.n_trials is None or status.started_at_s is None or here < 3:
+    ends = status.budget is not None and status.budget.ends is not None
+    if ends or status.n_trials is None or status.started_at_s is None or here < 3:
         return None
     return (now_s - status.started_at_s) / here * max(0, status.n_trials - done)
 
@@ -223,4 +254,11 @@ def best_of(study: Any) -> Best | None:
         value=trial.value,
         params=msgspec.to_builtins(trial.params, enc_hook=repr),
         at_s=finished_at_s(trial),
+        known_from=known_from(trial),
     )
+
+
+def known_from(trial: FrozenTrial) -> str | None:
+    """The study whose result it is; None: this one's own."""
+    mark = trial.system_attrs.get(KNOWN)
+    return None if mark is None else str(mark["name"])

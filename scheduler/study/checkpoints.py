@@ -12,12 +12,13 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
-import sys
 import tempfile
 from itertools import islice
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
+
+from scheduler.study.current import trial_on_the_stack
 
 #: In an attempt's environment, so that what it starts (data loaders, ranks) finds the same folder.
 VARIABLE = "SCHEDULER_CHECKPOINTS"
@@ -57,7 +58,7 @@ def folder() -> Path:
 
 
 def _temporary_folder() -> Path:
-    trial = _trial_on_the_stack()
+    trial = trial_on_the_stack()
     if trial is None:
         return _new_temporary()
     folders = _temporary.setdefault(trial.study, {})
@@ -76,22 +77,6 @@ def _new_temporary() -> Path:
 
     atexit.register(remove)
     return path
-
-
-def _trial_on_the_stack() -> Any:
-    """The ``optuna.Trial`` that the nearest caller holds; None where nobody does.
-
-    One process runs many trials under plain Python, and one of them must not take another's
-    checkpoint for its own.
-    """
-    optuna = sys.modules.get("optuna")
-    frame = sys._getframe(1)
-    while optuna is not None and frame is not None:
-        for value in frame.f_locals.values():
-            if isinstance(value, optuna.Trial):
-                return value
-        frame = frame.f_back  # type: ignore[assignment]
-    return None
 
 
 def newest_change_s(path: Path) -> float | None:

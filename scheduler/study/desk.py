@@ -17,6 +17,7 @@ from scheduler.study import inside, requests
 from scheduler.study.asking import Asking
 from scheduler.study.channel import Answer, Go, Raised, Request, answer
 from scheduler.study.checkpoints import path_of
+from scheduler.study.in_turn import as_read_lately
 from scheduler.study.launch import Peer
 from scheduler.study.live import Live
 from scheduler.study.reactor import Reactor
@@ -147,7 +148,10 @@ class Desk:
             case "protected", ():
                 return self._call.protected
             case "prune", () if asked is not None:
-                return self._call.strategies.should_prune(asked)
+                with as_read_lately(inside.storage_of(self._call.study)):
+                    return self._call.strategies.should_prune(asked)
+            case "setting", (name, distribution) if asked is not None:
+                return self._call.strategies.setting(asked, name, distribution)
             case "stop", ():
                 inside.set_stop_flag(self._call.study, True)
                 return None

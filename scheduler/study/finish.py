@@ -29,6 +29,15 @@ class AttemptTraceback(Exception):
         return f'\n"""\n{self.args[0]}"""'
 
 
+class Refused(SystemExit):
+    """What was asked for does not suit the objective. Nothing is wrong in the script, so there is
+    no traceback of it; the exit code is that of bad input."""
+
+    def __init__(self, because: str) -> None:
+        super().__init__(2)
+        self.because = because
+
+
 class AttemptFailed(RuntimeError):
     """An attempt ended without a result, in a way that another attempt would not change."""
 
@@ -98,7 +107,8 @@ class Finisher:
         """No callbacks: the trial is not over."""
         self._record.put_back(number, again)
         self._board.count(self._record.frozen(number))
-        self._board.say(f"scheduler: trial {number} comes back: {because}")
+        if not isinstance(self.error, Refused):
+            self._board.say(f"scheduler: trial {number} comes back: {because}")
 
     @property
     def has_finished_well(self) -> bool:
@@ -113,6 +123,10 @@ class Finisher:
     def halt(self, because: str) -> None:
         """End the run as the user's own exception does, whatever ``catch`` names."""
         self.end_with(self._misconfigured or AttemptFailed(f"no trial can run: {because}"))
+
+    def refuse(self, because: str) -> None:
+        """End the run because of what was asked for."""
+        self.end_with(Refused(because))
 
     def _after(self, trial: FrozenTrial) -> None:
         self._board.count(trial)

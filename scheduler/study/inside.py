@@ -7,13 +7,28 @@ moves one shows up there and nowhere else.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import optuna
+from optuna.distributions import BaseDistribution, _get_single_value
 from optuna.pruners import _filter_study
+from optuna.samplers import (
+    BaseSampler,
+    BruteForceSampler,
+    CmaEsSampler,
+    GridSampler,
+    PartialFixedSampler,
+    QMCSampler,
+)
+from optuna.samplers._ga import BaseGASampler
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage, _CachedStorage
 from optuna.storages._rdb.models import TrialUserAttributeModel
+from optuna.study import StudyDirection
+from optuna.study._constrained_optimization import _get_feasible_trials
+from optuna.study._multi_objective import _fast_non_domination_rank
 from optuna.study._optimize import _log_failed_trial
 from optuna.study._tell import _tell_with_warning
 from optuna.trial import FrozenTrial, TrialState
@@ -145,3 +160,113 @@ def journal_path_of(storage: BaseStorage) -> str | None:
     backend = getattr(storage, "_backend", None)
     path = getattr(backend, "_file_path", None)
     return path if isinstance(path, str) else None
+
+
+# -- samplers ------------------------------------------------------------------------------------
+
+#: Samplers that keep their state in the attributes of trials or of the study.
+WRITES_STATE = (CmaEsSampler, BaseGASampler, QMCSampler)
+#: They go through a list of values that the script has fixed.
+ENUMERATES = (GridSampler, BruteForceSampler)
+_SAMPLERS = ("cma:", "sepcma:", "cmawm:", "x_for_tell", "tpe:", "gp:")
+
+
+def is_samplers(key: str) -> bool:
+    """Of a trial's system attributes, one that a sampler remembers its own draws by."""
+    return key.startswith(_SAMPLERS) or key.endswith(":generation")
+
+
+class OwnAttributes:
+    """A storage in which the study's system attributes that samplers write are those of *version*.
+
+    Genetic samplers keep the parents of each generation there, by trial.
+    """
+
+    def __init__(self, storage: BaseStorage, version: int) -> None:
+        self._storage = storage
+        self._prefix = f"scheduler:sampler:{version}:"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        attrs = self._storage.get_study_system_attrs(study_id)
+        own = {k.removeprefix(self._prefix): v for k, v in attrs.items() if self._prefix in k}
+        return {k: v for k, v in attrs.items() if ":parent:" not in k} | own
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        self._storage.set_study_system_attr(study_id, self._prefix + key, value)
+
+
+def be_like(new: optuna.Study, study: optuna.Study, storage: Any) -> None:
+    """Make *new*, which was not initialised, the same study on *storage*.
+
+    Only what the studies that Hyperband shows to samplers have, too.
+    """
+    new.study_name = study.study_name
+    new.pruner = study.pruner
+    new._storage = storage
+    new._study_id = study._study_id
+    new._directions = study._directions
+    new._thread_local = study._thread_local
+    new._stop_flag = False
+
+
+def trials_of(
+    study: optuna.Study, states: Container[TrialState] | None, *, use_cache: bool
+) -> list[FrozenTrial]:
+    """As samplers read them; not to be changed. *use_cache*: as they were when the ask began."""
+    return study._get_trials(deepcopy=False, states=states, use_cache=use_cache)
+
+
+def choose_fixed(
+    trial: optuna.Trial, choose: Callable[[str, BaseDistribution], tuple[Any] | None]
+) -> None:
+    """Parameters that an enqueued trial fixes become what *choose* says; None: they are drawn."""
+    fixed = dict(trial._fixed_params)
+
+    def is_fixed(name: str, distribution: BaseDistribution) -> bool:
+        chosen = choose(name, distribution) if name in fixed else None
+        if chosen is not None:
+            (fixed[name],) = chosen
+        return chosen is not None
+
+    trial._fixed_params = fixed
+    trial._is_fixed_param = is_fixed  # type: ignore[method-assign]
+
+
+def takes(distribution: BaseDistribution, value: Any) -> bool:
+    """Whether *value* is one that can be drawn from *distribution*."""
+    try:
+        return distribution._contains(distribution.to_internal_repr(value))
+    except ValueError:  # none of its choices, or no number
+        return False
+
+
+def best_first(trials: list[FrozenTrial], directions: Sequence[StudyDirection]) -> list[int]:
+    """Indexes of COMPLETE *trials*: those that keep to their constraints, the best first; of
+    several objectives by non-domination, ties by number."""
+    feasible = _get_feasible_trials(trials)
+    signs = [-1.0 if one == StudyDirection.MAXIMIZE else 1.0 for one in directions]
+    losses = np.array([np.multiply(signs, one.values) for one in feasible]).reshape(-1, len(signs))
+    ranks = losses[:, 0] if len(signs) == 1 else _fast_non_domination_rank(losses)
+    place = {id(one): index for index, one in enumerate(trials)}
+    return [place[id(feasible[index])] for index in np.argsort(ranks, kind="stable")]
+
+
+def only_value(distribution: BaseDistribution) -> Any:
+    """Of one that has a single value."""
+    return _get_single_value(distribution)
+
+
+def fixed_by(sampler: BaseSampler) -> tuple[dict[str, Any], BaseSampler] | None:
+    """What a sampler fixes, and who draws the others; None: it is not of that kind."""
+    if not isinstance(sampler, PartialFixedSampler):
+        return None
+    return sampler._fixed_params, sampler._base_sampler
+
+
+def fixing(fixed: dict[str, Any], sampler: BaseSampler) -> BaseSampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is experimental, the script has heard
+        return PartialFixedSampler(fixed, sampler)

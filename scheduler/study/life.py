@@ -5,7 +5,6 @@ A run has more than one life when its host was killed or interrupted and the run
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import sys
@@ -13,7 +12,9 @@ import time
 from pathlib import Path
 
 from scheduler.machine import hosts
+from scheduler.machine.room import forgiving
 from scheduler.machine.runs import RunSpec, RunStatus, State, read_whole, read_wish
+from scheduler.machine.standing import remove_checkpoints
 from scheduler.machine.state import find
 from scheduler.study import script
 from scheduler.study.board import Board
@@ -38,8 +39,8 @@ def live(folder: Path) -> int:
         pid = other.pid if other else "unknown"
         print(f"scheduler: run {spec.run.id} is running already (pid {pid})", file=sys.stderr)
         return TAKEN
-    if spec.kept and isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # it is followed, and no terminal
+    if spec.kept:  # it is followed, and no terminal
+        sys.stdout, sys.stderr = forgiving(sys.stdout), forgiving(sys.stderr)
     (folder / "logs").mkdir(mode=0o700, exist_ok=True)
     board = _board(folder, spec)
     board.write()
@@ -53,20 +54,29 @@ def live(folder: Path) -> int:
         return code
     if host.halted is not None:  # also where the script has made light of it: trials are left
         code, state, error = code or 1, "interrupted", error or host.halted
-        board.say(
-            "scheduler: no trial is lost; put that right, then go on with: "
-            f"scheduler run --resume {spec.run.id}"
-        )
+        board.say(_after_halt(host.halted, spec, refused=host.refused))
     if host.calls == 0 and error is None:
         board.warn(f"{spec.target} ended without calling Study.optimize: nothing was scheduled")
     if state == "interrupted" and error is None:
         state = _wanted(folder, spec)
+    if state == "cancelled":
+        remove_checkpoints(folder)
     board.set(state=state, error=error, running={}, hold=None, exit_code=code)
     board.clear()
     board.write()
     sys.stdout.flush()
     sys.stderr.flush()
     return code
+
+
+def _after_halt(because: str, spec: RunSpec, *, refused: bool) -> str:
+    again = f"scheduler run --resume {spec.run.id}"
+    if refused:
+        return (
+            f"scheduler: {because}\nscheduler: start again with that put right; "
+            f"if it is the script that you change, go on with: {again}"
+        )
+    return f"scheduler: no trial is lost; put that right, then go on with: {again}"
 
 
 def _wanted(folder: Path, spec: RunSpec) -> State:

@@ -22,6 +22,11 @@ class Quota:
         """Let nothing more begin. The first reason stays."""
         self.stopped = self.stopped or because
 
+    def go_on(self, because: str) -> None:
+        """What was stopped for *because* goes on, unless there was another reason first."""
+        if self.stopped == because:
+            self.stopped = None
+
     def begin(self, now_s: float) -> None:
         """A trial has begun."""
         self.begun += 1

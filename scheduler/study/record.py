@@ -7,6 +7,12 @@ study alone what it had begun, what was put back and what still waits:
     scheduler:put_back  the core's Trial that it comes back as; set before it is told FAIL
     scheduler:capacity  why it did not fit the device; told PRUNED, so that the sampler learns
 
+Others are of the study strategies, and stay with a trial that comes back:
+
+    scheduler:warm_start  {run, nth, source, loose}: a setting that was asked to be tried first
+    scheduler:withdrawn   why it is not to run after all; told FAIL, and nobody's from then on
+    scheduler:known       {study, name, number}: a result of that study, no attempt of ours made it
+
 A retry is FAIL plus one WAITING clone with Optuna's own ``failed_trial`` and ``retry_history``, as
 ``RetryHeartbeatStaleTrialCallback`` makes it, so other Optuna tools can read it. Each step can be
 repeated after a kill between any two of them.
@@ -28,6 +34,10 @@ MARK = "scheduler:trial"
 PUT_BACK = "scheduler:put_back"
 CAPACITY = "scheduler:capacity"
 HISTORY = "retry_history"
+WARM = "scheduler:warm_start"
+WITHDRAWN = "scheduler:withdrawn"
+KNOWN = "scheduler:known"
+FIXED = "fixed_params"  #: Optuna's, of ``enqueue_trial``
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +79,8 @@ class Record:
         storage = inside.storage_of(self.study)
         for frozen in self._all((TrialState.WAITING,)):
             mark = self._mark(frozen)
-            if (mark is not None and mark.trial == trial) if returned else mark is None:
+            is_free = mark is None and WITHDRAWN not in frozen.system_attrs
+            if (mark is not None and mark.trial == trial) if returned else is_free:
                 trial_id = inside.trial_id_of(frozen)
                 storage.set_trial_system_attr(trial_id, MARK, self._marked(trial))
                 if storage.set_trial_state_values(trial_id, TrialState.RUNNING):
@@ -94,8 +105,31 @@ class Record:
             inside.tell(self.study, number, None, TrialState.FAIL)
         self.make_clone(self.frozen(number))
 
+    def withdraw_waiting(self, because: str) -> None:
+        """What waits of this run and line is to run nowhere: neither here nor in somebody's plain
+        ``optimize`` on the same study. A resumed run begins it anew."""
+        for frozen in self._all((TrialState.WAITING,)):
+            warm = frozen.system_attrs.get(WARM)
+            if self._mark(frozen) is not None or (warm is not None and warm["run"] == self.run):
+                self.withdraw(inside.trial_id_of(frozen), because)
+                self.end_withdrawn(frozen)
+
+    def withdraw(self, trial_id: int, because: str) -> None:
+        """From now on the trial is nobody's, whatever becomes of it."""
+        inside.storage_of(self.study).set_trial_system_attr(trial_id, WITHDRAWN, because)
+
+    def end_withdrawn(self, frozen: FrozenTrial) -> None:
+        """FAIL, by way of RUNNING: a finished trial without a start is none that Optuna copies."""
+        storage, trial_id = inside.storage_of(self.study), inside.trial_id_of(frozen)
+        waits = frozen.state == TrialState.WAITING
+        if waits and not storage.set_trial_state_values(trial_id, TrialState.RUNNING):
+            return  # somebody else has begun it
+        storage.set_trial_state_values(trial_id, TrialState.FAIL)
+
     def make_clone(self, failed: FrozenTrial) -> None:
-        """The WAITING clone of a trial that was put back, unless there is one."""
+        """The WAITING clone of a trial that was put back, unless there is one or is to be none."""
+        if WITHDRAWN in failed.system_attrs:
+            return
         if any((t.system_attrs.get(HISTORY) or [None])[-1] == failed.number for t in self._all()):
             return
         again = msgspec.convert(failed.system_attrs[PUT_BACK], Trial)
@@ -143,7 +177,7 @@ class Record:
     def _mark(self, frozen: FrozenTrial) -> Mark | None:
         """None where the trial is not of this run and line."""
         found = frozen.system_attrs.get(MARK)
-        if found is None:
+        if found is None or WITHDRAWN in frozen.system_attrs:
             return None
         mark = msgspec.convert(found, Mark)
         return mark if mark.line == self.line and mark.trial.run == self.run else None

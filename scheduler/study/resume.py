@@ -45,8 +45,11 @@ def once_more(trial: Trial) -> Trial:
 
 
 def begun(record: Record) -> set[int]:
-    """Numbers of the trials of this run and line that have begun."""
-    return {trial.number for _, trial in record.ours()}
+    """Numbers of the trials of this run and line that have begun.
+
+    One that was put back counts by its clone, unless that one was withdrawn.
+    """
+    return {trial.number for frozen, trial in record.ours() if PUT_BACK not in frozen.system_attrs}
 
 
 def counts(record: Record) -> dict[str, int]:

@@ -12,7 +12,7 @@ import optuna
 
 from scheduler import wire
 from scheduler.core.events import Running
-from scheduler.core.model import Budget
+from scheduler.core.model import Budget, Run
 from scheduler.machine.cores import usable_cores
 from scheduler.machine.runs import RunSpec
 from scheduler.machine.state import StateFolder
@@ -22,15 +22,17 @@ from scheduler.study.board import Board, best_of
 from scheduler.study.channel import Line
 from scheduler.study.desk import Call
 from scheduler.study.finish import Finisher
+from scheduler.study.in_turn import InTurn
 from scheduler.study.launch import Forks, Launcher, Reruns
 from scheduler.study.memory import Memory
+from scheduler.study.patient import Patient
 from scheduler.study.queue import Queue
 from scheduler.study.quota import Quota
 from scheduler.study.record import Record
 from scheduler.study.role_attempt import become_attempt
 from scheduler.study.saves import keep_only
 from scheduler.study.serve import Server
-from scheduler.study.storage import InTurn, take_in
+from scheduler.study.storage import take_in
 from scheduler.study.strategies.changes import Changes
 from scheduler.study.strategies.scene import Scene
 from scheduler.study.strategies.strategies import Strategies
@@ -62,10 +64,12 @@ class Host:
         self._added = 0
         self.calls = 0
         self.halted: str | None = None  #: what would end every trial of the run
+        self.refused = False  #: halted, because of what was asked for
         self.studies: list[optuna.Study] = []
         #: Of each study its pruner and its sampler where Optuna chose them and not the script.
         self._defaults: WeakKeyDictionary[optuna.Study, tuple[Any, Any]] = WeakKeyDictionary()
         self.takeover: Takeover | None = None
+        self._limits: Callable[[Run], Run] = lambda run: run  #: with what its user has set since
 
     # -- the script's calls before and between optimize ------------------------------------------
 
@@ -172,7 +176,7 @@ class Host:
             index = next(i for i, known in enumerate(self.studies) if known is study)
             take_in(study, self._folder / f"study-{index}.db")
         own = inside.storage_of(study)
-        inside.put_on_storage(study, InTurn(own), inside.study_id_of(study))
+        inside.put_on_storage(study, Patient(own, self._folder), inside.study_id_of(study))
         self._memory.protect(own)
         return own
 
@@ -193,6 +197,7 @@ class Host:
         queue = Queue(run.id, quota, back, next_number=1 + max(begun, default=-1))
         self._show(study, record, line, call, launcher)
         strategies = Strategies(self._scene(study, record, quota, earlier=bool(begun)))
+        self._limits = strategies.applied_to
         finisher.when_final = strategies.finished
         strategies.begin()
         server = Server(
@@ -221,7 +226,9 @@ class Host:
         try:
             server.run()
         finally:
-            self.halted = server.halted
+            self.halted, self.refused = server.halted, server.refused
+            if strategies.wrong is not None and server.halted is None:  # by the last trial of all
+                self._board.warn(strategies.wrong)
             strategies.end()
             self._board.set(running={}, live={}, hold=None)
             self._board.conclude()
@@ -244,10 +251,11 @@ class Host:
             has_own_pruner=study.pruner is not pruner,
             has_own_sampler=study.sampler is not sampler,
             earlier=earlier,
+            max_attempts=self._spec.run.max_attempts,
         )
 
     def _join(self, running: tuple[Running, ...]) -> Joining:
-        return link.join(self._state, self._spec.run, running)
+        return link.join(self._state, self._limits(self._spec.run), running)
 
     def _summon(self) -> None:
         """Starts a supervisor where there is none: one that was killed or has left."""

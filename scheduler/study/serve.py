@@ -16,7 +16,7 @@ import msgspec
 
 from scheduler import wire
 from scheduler.core.actions import Halt, Hold, Note, Settle, Start, Stop
-from scheduler.core.events import Left, Offered, Running, Withdrawn
+from scheduler.core.events import Left, Limited, Offered, Running, Withdrawn
 from scheduler.core.model import Attempt, Change
 from scheduler.study import inside
 from scheduler.study.asking import Asking
@@ -67,8 +67,10 @@ class Server:
         self._attempts = Attempts(
             call, record, finisher, board, launcher, self._reactor, self._send
         )
+        self._run = call.strategies.applied_to(call.run)  #: as the supervisor knows it
         self.interrupts = 0
         self.halted: str | None = None  #: what would end every trial of the run
+        self.refused = False  #: halted, because of what was asked for
 
     # -- the loop ------------------------------------------------------------------------------
 
@@ -85,14 +87,21 @@ class Server:
                     self._board.refresh()
                     self._attempts.attend_launcher()
                     self._look_at_strategies()
-                    self._reactor.turn(self._queue.patience_s(time.monotonic(), PATIENCE_S))
+                    self._call.strategies.work()
+                    self._reactor.turn(self._patience_s())
             finally:
                 self._close()
 
     def _is_over(self) -> bool:
         if self._attempts.any:
             return False
-        return self._is_ending() or self._queue.is_done(time.monotonic())
+        is_done = self._queue.is_done(time.monotonic()) and not self._call.strategies.is_at_work
+        return self._is_ending() or is_done
+
+    def _patience_s(self) -> float:
+        if self._call.strategies.is_at_work:
+            return 0.0
+        return self._queue.patience_s(time.monotonic(), PATIENCE_S)
 
     def _is_ending(self) -> bool:
         return bool(self.interrupts) or self._finisher.error is not None
@@ -198,9 +207,31 @@ class Server:
         self._put_all_back("the run stops")
 
     def _look_at_strategies(self) -> None:
+        self._call.strategies.look()
+        self._tell_limits()
         wrong = self._call.strategies.wrong
         if wrong is not None and self.halted is None:
-            self._halt(wrong)
+            self._refuse(wrong)
+
+    def _refuse(self, because: str) -> None:
+        """What was asked for does not suit the objective. Before anything has finished little is
+        lost by stopping what runs; after that it may finish."""
+        self.halted, self.refused = because, True
+        self._finisher.refuse(because)
+        self._board.set(state="finishing")
+        if self._finisher.has_finished_well and self._attempts.any:
+            self._board.say(f"scheduler: nothing new starts: {because}")
+        else:
+            self._put_all_back("the run stops")
+
+    def _tell_limits(self) -> None:
+        """What the user has set of them since the supervisor was last told."""
+        run = self._call.strategies.applied_to(self._call.run)
+        if run != self._run:
+            self._run = run
+            self._send(
+                Limited(at_s=0.0, run=run.id, max_attempts=run.max_attempts, fixed=run.fixed)
+            )
 
     def _note(self, change: Change) -> None:
         """With the number that the user knows the trial by: Optuna's, of its last attempt."""

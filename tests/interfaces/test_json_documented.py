@@ -15,14 +15,15 @@ from scheduler.interfaces import doctor
 from scheduler.interfaces.device_report import DevicesReport
 from scheduler.interfaces.overview import Overview
 from scheduler.machine.api.answers import Runs
+from scheduler.machine.changes import Rollback
 from scheduler.machine.chronicle.entries import Entry
 from scheduler.study.trials import TrialRow
 
 PAGE = Path(__file__).parents[2] / "docs" / "json.md"
-ROOTS = (Overview, DevicesReport, doctor.Report, Runs, Entry, TrialRow)
+ROOTS = (Rollback, Overview, DevicesReport, doctor.Report, Runs, Entry, TrialRow)
 #: Where two have the same name, and where an object is put together by the command itself.
 NAMES: dict[type, str] = {doctor.Report: "Checkup"}
-BY_HAND = {"Trials"}
+BY_HAND = {"Rollbacks", "Trials"}
 
 
 def structs(found: Any, seen: dict[type, inspect.StructType]) -> dict[type, inspect.StructType]:

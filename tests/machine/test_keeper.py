@@ -20,7 +20,8 @@ import pytest
 
 from scheduler.core.model import Process, Run
 from scheduler.machine import hosts, processes
-from scheduler.machine.keeper import DEATHS, WITHIN_S, Keeper
+from scheduler.machine.deaths import DEATHS, WITHIN_S
+from scheduler.machine.keeper import Keeper
 from scheduler.machine.orders import Refused
 from scheduler.machine.runs import ASKED, RunSpec, RunStatus, State, read_whole, write_whole
 from scheduler.machine.state import StateFolder, open_state
@@ -210,7 +211,8 @@ def test_a_host_that_ends_without_a_word_is_started_again_some_times(scene: Scen
     scene.look()
     status = scene.status("a-1")
     assert status.state == "failed"
-    assert "ended 4 times in 10 min without being asked to (exit code 3); see " in str(status.error)
+    because = "ended 4 times in 10 min without being asked to (exit code 3), and finished no trial"
+    assert because in str(status.error)
     assert not scene.keeper.is_kept("a-1")
 
 
@@ -222,6 +224,21 @@ def test_deaths_of_long_ago_are_forgotten(scene: Scene) -> None:
         scene.clock.now_s += WITHIN_S / DEATHS
     scene.look()
     assert scene.keeper.is_kept("a-1")
+
+
+def test_deaths_count_while_no_trial_is_finished_between_them(scene: Scene) -> None:
+    """1. The kernel kills a run's host every two minutes, and each time some trials were finished.
+    2. The run is given up, though it would have come to its end."""
+    scene.take("a-1", "exit 3")
+    for death in range(3 * DEATHS):
+        scene.look()
+        scene.until_woken()
+        scene.write("a-1", "running", finished_at_s=(100.0, 101.0 + death // DEATHS))
+    scene.look()
+    assert scene.keeper.is_kept("a-1")
+    scene.until_woken()
+    scene.look()
+    assert scene.status("a-1").state == "failed"
 
 
 def test_no_zombie_is_left(scene: Scene) -> None:

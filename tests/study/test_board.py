@@ -249,7 +249,7 @@ def done(number: int, began_s: float, ended_s: float) -> Any:
 def test_a_clock_that_is_set_changes_neither_pace_nor_durations(
     tmp_path: Path, hours: float
 ) -> None:
-    """Nor those of a trial that starts before that is noticed."""
+    """Also of a trial that is asked for before, and seen to run after it."""
     clocks, by_s = Clocks(), hours * 3600.0
     known = status(started_at_s=1e9 - 100.0, finished_at_s=(1e9 - 20.0,))
     board = Board(tmp_path / "status.json", known, io.StringIO(), clocks())
@@ -258,13 +258,13 @@ def test_a_clock_that_is_set_changes_neither_pace_nor_durations(
     clocks.go_on(board)
     board.set(running={"r/1.1": 1, "r/2.1": 2})
     clocks.go_on(board, set_by_s=by_s)
-    late_s = clocks.wall_s - 1.0
+    board.set(running={"r/1.1": 1, "r/2.1": 2, "r/3.1": 3})
     clocks.go_on(board)
-    board.count(done(1, began_s, clocks.wall_s))
-    board.count(done(2, late_s, clocks.wall_s))
+    for number in (1, 2, 3, 4):
+        board.count(done(number, began_s if number < 4 else clocks.wall_s - 7.0, clocks.wall_s))
     assert board.status.started_at_s == known.started_at_s + by_s
     assert board.status.finished_at_s[0] == known.finished_at_s[0] + by_s
-    assert board.status.durations_s == (30.0, 11.0)
+    assert board.status.durations_s == (30.0, 20.0, 10.0, 7.0)
 
 
 def test_a_clock_that_is_kept_right_little_by_little_is_left_alone(tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ from scheduler.core.model import Trial
 from scheduler.study import inside, resume
 from scheduler.study.board import Board
 from scheduler.study.finish import Finisher
+from scheduler.study.in_turn import InTurn
 from scheduler.study.outcome import Outcome, write_down
 from scheduler.study.record import CAPACITY, HISTORY, MARK, PUT_BACK, Record
-from scheduler.study.storage import DurableStorage, InTurn
+from scheduler.study.storage import DurableStorage
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning"),

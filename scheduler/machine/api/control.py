@@ -1,18 +1,15 @@
 """The control API's server: HTTP with JSON, on a unix socket in the state folder.
 
 ``openapi`` has the table of what can be asked, ``calls`` does it, ``loopback`` guards the way by
-TCP where that is wanted. Here are connections, requests and answers. It never waits for the loop
-while others ask: orders are given on threads of their own.
+TCP where that is wanted, ``server`` has the connections. Here are requests and answers. It never
+waits for the loop while others ask: orders are given on threads of their own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import os
 import socket
-import struct
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,26 +17,22 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import msgspec
-import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route as Served
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from scheduler.machine.api import loopback
 from scheduler.machine.api.answers import WAIT_S, Answers, Error, Events, EventsAsked, Nothing
 from scheduler.machine.api.calls import Calls
 from scheduler.machine.api.openapi import BODY_BYTES, ROUTES, Route
+from scheduler.machine.api.server import OwnUserOnly, Server, server
 from scheduler.machine.chronicle.chronicle import Chronicle
 from scheduler.machine.orders import Orders, Refused
 from scheduler.machine.state import StateFolder
 
-_log = logging.getLogger(__name__)
-
 THREADS = 8
-TICK_S = 1.0  #: the date that answers bear is this old at most
 FOLLOWERS = 64  #: who wait for what happens, at once
 _HEARD_OUT_BYTES = 4 << 20  #: who is cut off while he sends may miss the answer
 
@@ -65,16 +58,14 @@ class Control:
         app = _app(_Desk(Calls(answers, state, orders, chronicle), self._pool))
         # A server for each way in: a request's own word on how it came is not to be trusted, as
         # the peer's address is unknown, like a unix socket's, once the peer has gone.
-        self._ways: list[tuple[_Server, socket.socket]] = [
-            (_server(app), OwnUserOnly(listener))
-        ]
+        self._ways: list[tuple[Server, socket.socket]] = [(server(app), OwnUserOnly(listener))]
         self.tcp_port: int | None = None
         if tcp is not None:
             port, token = tcp
             by_tcp = loopback.listen(port)
             self.tcp_port = by_tcp.getsockname()[1]
             guard = loopback.Guard(app, _refuse, port=self.tcp_port, token=token)
-            self._ways.append((_server(guard), by_tcp))
+            self._ways.append((server(guard), by_tcp))
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
 
     def start(self) -> None:
@@ -82,8 +73,8 @@ class Control:
 
     def close(self) -> None:
         """Ends it, waiting at most a second for answers under way."""
-        for server, _ in self._ways:
-            server.leave()
+        for way, _ in self._ways:
+            way.leave()
         if self._thread.is_alive():
             self._thread.join(1.0)
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -93,81 +84,7 @@ class Control:
 
     async def _serve(self) -> None:
         # uvicorn makes a unix socket of its own 0666, hence ours (uvicorn 0.54, server.py)
-        await asyncio.gather(*(server.serve([listener]) for server, listener in self._ways))
-
-
-class OwnUserOnly(socket.socket):
-    """A listening unix socket that hangs up on other users before they are heard (unix(7)).
-
-    The permissions of the socket and its folder keep them out already; root passes by those.
-    """
-
-    def __init__(self, listener: socket.socket) -> None:
-        super().__init__(fileno=listener.detach())
-
-    def accept(self) -> tuple[socket.socket, Any]:
-        while True:
-            connection, address = super().accept()
-            size = struct.calcsize("3i")
-            peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-            _, uid, _ = struct.unpack("3i", peer)
-            if uid == os.getuid():
-                return connection, address
-            connection.close()
-            _log.warning("user %d has asked for the control socket and was refused", uid)
-
-
-class _Protocol(H11Protocol):
-    """What is no HTTP is answered in JSON too."""
-
-    def send_400_response(self, msg: str) -> None:
-        body = msgspec.json.encode(Error(error=f"this is not HTTP/1.1: {msg}"))
-        head = (
-            "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode("ascii") + body)
-        self.transport.close()
-
-
-class _Server(uvicorn.Server):
-    """Looks around once a second. uvicorn's ten times were four fifths of what a supervisor cost
-    that had nothing to do: 0.2 % of a core."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._leaving = asyncio.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    async def main_loop(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        while not await self.on_tick(0):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._leaving.wait(), TICK_S)
-
-    def leave(self) -> None:
-        """From any thread."""
-        self.should_exit = True
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # it has ended by itself
-                self._loop.call_soon_threadsafe(self._leaving.set)
-
-
-def _server(app: Any) -> _Server:
-    config = uvicorn.Config(
-        app,
-        loop="asyncio",
-        http=_Protocol,
-        ws="none",
-        lifespan="off",
-        proxy_headers=False,
-        server_header=False,
-        access_log=False,
-        log_config=None,
-        log_level="warning",
-        timeout_graceful_shutdown=1,
-    )
-    return _Server(config)
+        await asyncio.gather(*(way.serve([listener]) for way, listener in self._ways))
 
 
 def _app(desk: _Desk) -> Starlette:

@@ -92,7 +92,13 @@ def _state_now(spec: RunSpec | None, status: RunStatus | None, *, has_host: bool
 
 def _without_secrets(spec: RunSpec | None) -> RunSpec | None:
     """A storage's URL may carry a password."""
-    if spec is None or spec.storage is None:
+    if spec is None:
         return spec
-    storage = re.sub(r"(?<=://)([^/@]*?):[^/]*@", r"\1:***@", spec.storage)
-    return msgspec.structs.replace(spec, storage=storage)
+    warm_start = spec.asked.warm_start
+    hidden = msgspec.structs.replace(warm_start, storage=_hidden(warm_start.storage))
+    asked = msgspec.structs.replace(spec.asked, warm_start=hidden)
+    return msgspec.structs.replace(spec, storage=_hidden(spec.storage), asked=asked)
+
+
+def _hidden(storage: str | None) -> str | None:
+    return storage and re.sub(r"(?<=://)([^/@]*?):[^/]*@", r"\1:***@", storage)

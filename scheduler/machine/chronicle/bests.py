@@ -50,8 +50,11 @@ class Bests:
             if status is None:
                 return
             self._seen[run] = _Seen(stamp, status.best)
-            if before is not None and status.best is not None and status.best != before.best:
-                yield Draft(kind="run", what="best", text=sentence(run, status.best), run=run)
+            best = status.best
+            if before is None or best is None or best == before.best:
+                return
+            if best.known_from is None:
+                yield Draft(kind="run", what="best", text=sentence(run, best), run=run)
 
 
 def sentence(run: str, best: Best) -> str:

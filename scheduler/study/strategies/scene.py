@@ -28,6 +28,7 @@ class Scene:
     has_own_pruner: bool  #: the script chose it; else it is Optuna's default
     has_own_sampler: bool
     earlier: bool
+    max_attempts: int | None = None  #: at once, as the run was asked for; None: no limit
 
     @property
     def is_single(self) -> bool:
