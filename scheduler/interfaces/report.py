@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import msgspec
@@ -18,9 +18,6 @@ from scheduler.interfaces.overview import RunOverview, read_overview
 from scheduler.machine.chronicle.timeline import Moment, read_moments
 from scheduler.machine.runs import RunSpec, RunStatus, read_whole
 from scheduler.machine.state import StateFolder, find
-
-if TYPE_CHECKING:
-    import optuna
 
 BEST_SHOWN = 20
 MISSING = "plotly is not installed; run: pip install 'optuna-gpu-trial-scheduler[report]'"
@@ -82,7 +79,7 @@ def _read(state: StateFolder, run: str, folder: Path) -> tuple[RunSpec, RunStatu
     return spec, status
 
 
-def _report(state: StateFolder, run: str, status: RunStatus, study: optuna.Study) -> Report:
+def _report(state: StateFolder, run: str, status: RunStatus, study: Any) -> Report:
     from scheduler.study import plots
 
     (overview,) = read_overview(state, run).runs
@@ -91,34 +88,14 @@ def _report(state: StateFolder, run: str, status: RunStatus, study: optuna.Study
     return Report(
         at_s=time.time(),
         run=overview,
-        best=_best(study),
+        best=tuple(BestTrial(**one) for one in plots.best_trials(study, BEST_SHOWN)),
         importances=plots.importances(study),
         changes=status.changes,
         memory=tuple(read_moments(state.path, begun_s, ended_s)),
     )
 
 
-def _best(study: optuna.Study) -> tuple[BestTrial, ...]:
-    from optuna.study import StudyDirection
-    from optuna.trial import TrialState
-
-    if len(study.directions) != 1:
-        return ()
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    is_max = study.direction == StudyDirection.MAXIMIZE
-    trials.sort(key=lambda one: -(one.value or 0.0) if is_max else one.value or 0.0)
-    return tuple(
-        BestTrial(
-            number=one.number,
-            value=one.value or 0.0,
-            duration_s=one.duration.total_seconds() if one.duration else None,
-            params=one.params,
-        )
-        for one in trials[:BEST_SHOWN]
-    )
-
-
-def _page(report: Report, study: optuna.Study) -> str:
+def _page(report: Report, study: Any) -> str:
     try:
         import plotly  # noqa: F401 - to say in time that it is missing
     except ImportError:

@@ -144,10 +144,10 @@ def sentence(shown: PruningShown) -> str | None:
     """For people; None while nothing was to be pruned."""
     if not shown.pruned and not shown.controls:
         return None
-    saved = (
-        "" if shown.saved_share is None else f" saved {100 * shown.saved_share:.0f} % of the time"
-    )
-    said = f"{shown.strategy}{saved}, {shown.pruned} pruned"
+    said = f"{shown.strategy}, {shown.pruned} pruned"
+    if shown.saved_share is not None:
+        saved = f"saved {100 * shown.saved_share:.0f} % of the time"
+        said = f"{shown.strategy} {saved}, {shown.pruned} pruned"
     if shown.most_false_share is None:
         return f"{said}; no control has ended yet"
     return (

@@ -44,6 +44,24 @@ def importances(study: optuna.Study) -> dict[str, float]:
         return {}
 
 
+def best_trials(study: optuna.Study, most: int) -> list[dict[str, Any]]:
+    """The best first: their number, value, duration_s and params. [] with several objectives."""
+    if len(study.directions) != 1:
+        return []
+    is_max = study.direction == optuna.study.StudyDirection.MAXIMIZE
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    trials.sort(key=lambda one: one.value or 0.0, reverse=is_max)
+    return [
+        {
+            "number": one.number,
+            "value": one.value,
+            "duration_s": one.duration.total_seconds() if one.duration else None,
+            "params": one.params,
+        }
+        for one in trials[:most]
+    ]
+
+
 def plots(study: optuna.Study) -> Iterator[Plot]:
     """Those that suit it, each by itself: one that cannot be drawn costs the others nothing."""
     if len(study.directions) > 1:

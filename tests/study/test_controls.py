@@ -63,7 +63,7 @@ def test_some_verdicts_are_not_carried_out(scripts: Runner) -> None:
     assert (shown.pruned, shown.controls) == (10 - len(controls), len(controls))
     assert (result.status.pruned, result.status.complete) == (shown.pruned, shown.controls)
     assert result.said["pruner"] == "Second"
-    assert f"scheduler: {shown.sentence}" in result.err
+    assert f"scheduler: pruning by {shown.sentence}" in result.err
     assert str(shown.sentence)[:20] in scripts.command("status", str(result.run)).stdout
 
 

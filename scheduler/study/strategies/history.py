@@ -15,7 +15,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from scheduler.strategies.curves import Curve, Direction, State, curve
-from scheduler.study.record import CAPACITY, MARK, PUT_BACK
+from scheduler.study.record import CAPACITY, MARK, PUT_BACK, WITHDRAWN
 
 CONTROL = "scheduler:control"
 VERDICT = "scheduler:verdict"
@@ -29,10 +29,15 @@ class History:
         self.direction: Direction = (
             "maximize" if study.direction == StudyDirection.MAXIMIZE else "minimize"
         )
+        self._study = study
+        self.read()
+
+    def read(self) -> None:
+        """All of it anew: what others have put into the study as well."""
         self.all: list[Curve] = []
         self.ours: list[Curve] = []
-        finished = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
-        for trial in sorted(finished, key=_ended):
+        trials = self._study.get_trials(deepcopy=False)
+        for trial in sorted((one for one in trials if one.state.is_finished()), key=_ended):
             self.add(trial)
 
     def add(self, trial: FrozenTrial) -> Curve | None:
@@ -51,17 +56,19 @@ def _ended(trial: FrozenTrial) -> tuple[float, int]:
 
 
 def finished_curve(trial: FrozenTrial) -> Curve | None:
-    """None for what no pruner has to do with: an attempt that was put back, a trial too big."""
+    """None for what no pruner has to do with: an attempt that was put back, a trial too big or
+    withdrawn before it ran."""
     attrs = trial.system_attrs
-    if PUT_BACK in attrs or CAPACITY in attrs:
+    if PUT_BACK in attrs or CAPACITY in attrs or WITHDRAWN in attrs:
         return None
-    mark = attrs.get(CONTROL) or attrs.get(VERDICT) or {}
+    state = _state(trial)
+    mark = attrs.get(CONTROL if state == "control" else VERDICT) or {}
     return curve(
         trial.number,
         trial.intermediate_values.items(),
         final=_value(trial),
-        state=_state(trial),
-        verdict_at=mark.get("step"),
+        state=state,
+        verdict_at=mark.get("step") if state in ("control", "pruned") else None,
         took_s=None if trial.duration is None else trial.duration.total_seconds(),
     )
 

@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial
 
 from scheduler.strategies.asked import PruningName
 from scheduler.strategies.audit import Summary, audit, is_control
+from scheduler.strategies.notches import next_notch
 from scheduler.strategies.pruners import sentence
 from scheduler.strategies.shown import PruningShown
 from scheduler.study import inside
@@ -37,6 +38,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     strategy: PruningName
     notch: int = 0
     since: int = 0  #: trials with a lower number say nothing of this notch
+    falls: int = 0  #: how often it was made milder by itself
 
     def __str__(self) -> str:
         if not self.notch:
@@ -53,6 +55,7 @@ class Pruning:
         self._standing = Standing(run=scene.record.run, strategy=scene.asked.pruning.strategy)
         self._controls: set[int] = set()  #: running, by number
         self._told: set[int] = set()  #: running, whose verdict is written down
+        self._is_behind = False  #: the study has trials that the history has not
         self._said = False  #: that it would change, were it not fixed
         self._newest = -1  #: number of the newest trial that was heard of
 
@@ -95,13 +98,21 @@ class Pruning:
             return True
         return not self._is_control(asked, step, record.intermediate_values[step])
 
+    def others_were_added(self) -> None:
+        """Finished trials have come into the study by another way than ``finished``."""
+        self._is_behind = True
+
     def finished(self, trial: FrozenTrial) -> None:
         """A trial has come to its final state."""
         if self._history is None:
             return
         self._controls.discard(trial.number)
         self._told.discard(trial.number)
-        self._history.add(trial)
+        if self._is_behind:
+            self._history.read()
+        else:
+            self._history.add(trial)
+        self._is_behind = False
         if isinstance(pruner := self._scene.study.pruner, AutoPruner):
             pruner.finished(trial.number)
         self._judge()
@@ -126,28 +137,29 @@ class Pruning:
     def _judge(self) -> None:
         """What the controls of this notch say of it."""
         now = self._audit(self._standing.since)
-        if now.low <= self._scene.asked.pruning.limit or self._standing.notch + 1 >= len(
-            self._rungs
-        ):
-            return
-        because = (
-            f"{now.false} of {now.controls} trials that were to be pruned ended among the best"
+        step = next_notch(
+            now,
+            self._standing.notch,
+            last=len(self._rungs) - 1,
+            falls=self._standing.falls,
+            limit=self._scene.asked.pruning.limit,
         )
+        if step is None:
+            return
         if self._scene.changes.is_fixed("pruning"):
             if not self._said:
-                self._scene.board.warn(f"{because}; pruning is kept as it is, as you asked")
+                self._scene.board.warn(f"{step.because}; pruning is kept as it is, as you asked")
             self._said = True
             return
         before = self._standing
-        self._stand(self._new(before.strategy, before.notch + 1))
+        self._stand(self._new(before.strategy, step.notch, falls=step.falls))
         self._keep()
         self._scene.changes.record(
             "pruning",
             str(before),
             str(self._standing),
-            because,
-            evidence=f"at least {now.low:.1%} of verdicts, {now.confidence:.0%} confidence; "
-            f"from now on {self._rungs[self._standing.notch].words}",
+            step.because,
+            evidence=f"{step.evidence}; now: {self._rungs[self._standing.notch].words}",
         )
 
     def _audit(self, since: int) -> Summary:
@@ -172,12 +184,9 @@ class Pruning:
 
     # -- which pruner ------------------------------------------------------------------------------
 
-    def _new(self, strategy: str, notch: int) -> Standing:
-        return msgspec.convert(
-            {**msgspec.to_builtins(self._standing), "strategy": strategy, "notch": notch}
-            | {"since": self._newest + 1},
-            Standing,
-        )
+    def _new(self, strategy: str, notch: int, falls: int = 0) -> Standing:
+        fields = {"strategy": strategy, "notch": notch, "since": self._newest + 1, "falls": falls}
+        return msgspec.convert({"run": self._standing.run, **fields}, Standing)
 
     def _stand(self, standing: Standing) -> None:
         """*standing* decides from here on, its notch at most the last that there is."""

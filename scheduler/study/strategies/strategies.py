@@ -57,7 +57,9 @@ class Strategies:
 
     def work(self) -> None:
         """Do for a moment what takes long."""
-        self._warm_start.work()
+        if self._warm_start.is_at_work:
+            self._warm_start.work()
+            self._pruning.others_were_added()
 
     @property
     def is_at_work(self) -> bool:

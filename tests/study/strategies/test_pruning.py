@@ -297,6 +297,19 @@ def test_trials_of_another_run_are_known_and_not_counted(begin: Any) -> None:
     assert (len(history.all), len(history.ours)) == (2, 1)
 
 
+def test_results_that_are_added_while_it_runs_are_known_from_the_next_end_on(begin: Any) -> None:
+    life = begin(controls=0.0)
+    for end in range(12):
+        curve = {step: float(step * (10 + end)) for step in range(40)}
+        life.study.add_trial(
+            optuna.trial.create_trial(value=curve[39], intermediate_values=curve, system_attrs={})
+        )
+    assert life.run([-9.0] * 39, 0.0).state == TrialState.COMPLETE
+    life.pruning.others_were_added()
+    life.run([10.0 * step for step in range(40)])
+    assert life.run([-9.0] * 39, 0.0).state == TrialState.PRUNED
+
+
 def test_a_running_curve_grows_as_it_would_be_made_anew() -> None:
     reports = Reports()
     reported: dict[int, float] = {}
