@@ -161,7 +161,10 @@ class Chaos:
             if self.kinds:
                 self.kill()
         if self.kinds:
-            raise SystemExit(f"the run was over before {len(self.kinds)} of {planned} kills")
+            how = hosts.read_status(self.state, RUN)
+            why = how.error or how.state if how else "unknown"
+            left = f"{len(self.kinds)} of {planned} kills"
+            raise SystemExit(f"the run was over before {left}: {why}")
 
     def pause_s(self, planned: int) -> float:
         """Until the next kill: by chance, and shorter where trials are ahead of kills."""

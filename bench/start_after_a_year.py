@@ -5,7 +5,8 @@ journal and chronicle by the events' own clock; both files are bounded as the su
 them, and the year ends when the journal is about to be shortened again, so that there is most to
 replay. Fewer polls are written than a year has, one in two minutes: more would only shorten the
 journal more often. Beside it are the folders of 365 runs that are over. Then `scheduler start` is
-timed on a copy of it, by turns with an empty folder. Wanted: under 2 s.
+timed on a copy of it, by turns with an empty folder. Wanted: under 2 s. Where the machine has other
+things to do, what the supervisor computed tells more than how long it took.
 
     python bench/start_after_a_year.py [days]
 """

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from script_runs import wait_for
-from test_daemon import Host, device, is_read, started, status
+from test_daemon import Host, device, is_read, started
 
 from probes.reading import Reading
 from scheduler.core.actions import Start
@@ -21,7 +21,9 @@ from scheduler.core.concurrency import Limit
 from scheduler.core.core import Core
 from scheduler.core.events import Found, Joined, Offered, Remembered, Running, Sampled, Started
 from scheduler.core.model import Attempt, Process, Run, Trial
+from scheduler.interfaces.client import ask
 from scheduler.machine import hosts, processes
+from scheduler.machine.api.answers import Status
 from scheduler.machine.budgets import look_here
 from scheduler.machine.state import StateFolder, open_state
 from scheduler.machine.summon import supervisor_of
@@ -117,7 +119,8 @@ def test_of_ten_started_at_once_one_lives_and_the_others_say_where(folder: State
     try:
         wait_for(lambda: sum(one.poll() is not None for one in begun) == MANY - 1, "nine ends", 30)
         (living,) = (one for one in begun if one.poll() is None)
-        assert status(folder).supervisor.pid == living.pid
+        there = wait_for(lambda: ask(folder, "/v1/status", Status), "its answer")
+        assert there.supervisor.pid == living.pid
         said = {one.communicate()[1] for one in begun if one is not living}
         assert said == {f"a supervisor runs already: pid {living.pid}, in {folder.path}\n"}
         assert {one.returncode for one in begun if one is not living} == {1}

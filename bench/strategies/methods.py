@@ -10,12 +10,11 @@ from optuna.pruners import BasePruner, NopPruner
 
 from bench.strategies.simulate import Judge, Ran
 from bench.strategies.tables import Table
-from scheduler.strategies.audit import is_control
+from scheduler.strategies.audit import SHARE, audit, is_control
 from scheduler.strategies.auto import Auto, Prune, Setting
 from scheduler.strategies.curves import Curve
+from scheduler.strategies.notches import Step, next_notch
 
-import os as _os
-FRONT = float(_os.environ.get("FRONT", "0"))
 Word = Literal["keep", "prune", "control"]
 Make = Callable[[Table, int], tuple[Judge, BasePruner]]
 
@@ -43,26 +42,47 @@ class Optunas:
 
 
 class Ours:
-    """``auto`` with controls, as a study has it."""
+    """``auto`` as a run has it: controls, the audit, and a milder notch when they say so."""
 
     reports = False
+    NOTCHES: tuple[dict[str, float], ...] = ({}, {"startup": 20, "margin": 1.0})
 
-    def __init__(self, table: Table, seed: int, **setting: object) -> None:
-        self.table, self.seed = table, seed
-        self.setting = Setting(direction=table.direction, **setting)  # type: ignore[arg-type]
+    def __init__(self, table: Table, seed: int, *, share: float = SHARE) -> None:
+        self.table, self.seed, self.share = table, seed, share
         self.history: list[Curve] = []
-        self.auto = Auto((), self.setting)
+        self.verdicts = 0
+        self.steps: list[Step] = []  #: of the ladder
+        self.notch = self.falls = self.since = self.newest = 0
+        self.auto = self.made()
+
+    def made(self) -> Auto | None:
+        """None: off."""
+        if self.notch == len(self.NOTCHES):
+            return None
+        setting = Setting(direction=self.table.direction, **self.NOTCHES[self.notch])  # type: ignore[arg-type]
+        return Auto(self.history, setting)
 
     def verdict(self, ran: Ran, step: int) -> Word:
-        if not isinstance(self.auto.verdict(seen(ran), step), Prune):
+        self.newest = max(self.newest, ran.number)
+        if self.auto is None or not isinstance(self.auto.verdict(seen(ran), step), Prune):
             return "keep"
-        self.verdicts = getattr(self, "verdicts", 0) + 1
-        share = max(0.08, FRONT / (1 + self.verdicts))
-        return "control" if is_control(self.seed, ran.number, share) else "prune"
+        self.verdicts += 1
+        chosen = is_control(self.seed, ran.number, self.share, before=self.verdicts - 1)
+        return "control" if chosen else "prune"
 
     def finished(self, ran: Ran) -> None:
         self.history.append(seen(ran))
-        self.auto = Auto(self.history, self.setting)
+        if ran.state == "control":
+            self.judge()
+        self.auto = self.made()
+
+    def judge(self) -> None:
+        now = audit(self.history, self.table.direction, since=self.since)
+        last = len(self.NOTCHES)
+        step = next_notch(now, self.notch, last=last, falls=self.falls, limit=0.05)
+        if step is not None:
+            self.steps.append(step)
+            self.notch, self.falls, self.since = step.notch, step.falls, self.newest + 1
 
 
 def seen(ran: Ran) -> Curve:
@@ -91,8 +111,3 @@ METHODS: dict[str, Make] = {
     "halving": optunas(lambda table: optuna.pruners.SuccessiveHalvingPruner()),
     "auto": lambda table, seed: (Ours(table, seed), NopPruner()),
 }
-import os as _os
-if _os.environ.get("AUTO_X"):
-    import ast as _ast
-    _kw = _ast.literal_eval(_os.environ["AUTO_X"])
-    METHODS["autox"] = lambda table, seed: (Ours(table, seed, **_kw), NopPruner())

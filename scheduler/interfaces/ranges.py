@@ -73,7 +73,7 @@ def ranges_lines(report: RangesReport, width: int, paint: Paint = PLAIN) -> Iter
         yield f"study {printable(report.study)} has no finished trials"
         return
     best = f"the best {100 * BEST_SHARE:.0f} % of {report.trials} finished trials"
-    yield cut(f"study {printable(report.study)}: where {best} lie", width)
+    yield cut(f"where {best} lie, study {printable(report.study)}", width)
     yield ""
     shown = (
         Column(name="parameter", left=True, cells=tuple(printable(row.name) for row in rows)),

@@ -16,7 +16,7 @@ from scheduler.interfaces.paint import PLAIN, Column, Paint, columns, printable,
 from scheduler.interfaces.progress import Left, Progress
 from scheduler.machine.runs import Best, LiveTrial, RunStatus
 from scheduler.machine.sizes import format_duration, format_size
-from scheduler.strategies.shown import RangesShown, WarmStartShown
+from scheduler.strategies.shown import PruningShown, RangesShown, WarmStartShown
 
 CHANGES_SHOWN = 5
 LABEL = 10  #: cells of the labels at the left, the indent among them
@@ -91,7 +91,7 @@ def _progress(run: RunOverview, status: RunStatus, now_s: float, width: int) -> 
     if status.warm_start is not None:
         yield from row("first", _warm_start(status.warm_start), width)
     if status.pruning is not None and status.pruning.sentence:
-        yield from row("pruning", status.pruning.sentence, width)
+        yield from row("pruning", _pruning(status.pruning), width)
     if status.budget is not None and status.budget.sentence:
         yield from row("budget", status.budget.sentence, width)
     if status.ranges is not None:
@@ -107,6 +107,11 @@ def _ranges(it: RangesShown) -> str:
     if it.state == "off":
         said = "full again"
     return f"{said}, {it.full} of {it.trials} trials on the full ranges" if it.trials else said
+
+
+def _pruning(shown: PruningShown) -> str:
+    said = (shown.sentence or "").removeprefix("pruning").lstrip("; ")
+    return f"{shown.strategy}: {said}"
 
 
 def _counts(status: RunStatus, progress: Progress) -> str:

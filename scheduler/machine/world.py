@@ -46,8 +46,8 @@ from scheduler.machine.steward import Rules, Steward
 
 _log = logging.getLogger(__name__)
 
-#: Journals are shortened beyond this: it takes a second to replay.
-JOURNAL_BYTES = 4 << 20
+#: Journals are shortened beyond this: it takes half a second to replay.
+JOURNAL_BYTES = 2 << 20
 FRESH_S = 1.5  #: a reading older than this admits nobody who has just come
 
 

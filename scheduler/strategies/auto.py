@@ -34,9 +34,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     good_least: int = 4  #: trials that count as the best,
     good_share: float = 0.1  #: or this share of the finished ones where that is more,
     good_most: int = 10  #: but no more, so that it stays with what still counts late in a study
-    margin: float = 0.0  #: further below the lowest, as a part of its distance to their median,
-    caution: float = 2.0  #: and by so much more, divided by the trials known to their end
-    patience: float = 0.06  #: in a row, as a share of the reports of a whole trial
+    margin: float = 0.0  #: further below the lowest, as a part of its distance to their median
+    patience: float = 0.1  #: so long in a row, as a share of the reports of a whole trial
 
 
 class Keep(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,8 +74,7 @@ class Auto:
         self.thresholds = np.empty(0)
         if len(known) >= max(1, setting.startup):
             self.ends = stretches(self.good)
-            margin = setting.margin + setting.caution / len(known)
-            self.thresholds = lowest(self.good, self.ends, margin, setting.direction)
+            self.thresholds = lowest(self.good, self.ends, setting)
         self.patience = max(1, round(setting.patience * len(self.ends)))
 
     def verdict(self, curve: Curve, step: int) -> Verdict:
@@ -157,14 +155,12 @@ def level(curve: Curve, ends: Sequence[int], look: int, direction: Direction) ->
     return inside[len(inside) // 2]
 
 
-def lowest(
-    good: Sequence[Curve], ends: Sequence[int], margin: float, direction: Direction
-) -> np.ndarray:
+def lowest(good: Sequence[Curve], ends: Sequence[int], setting: Setting) -> np.ndarray:
     """The threshold at each stretch, larger is better; -inf where nobody goes."""
     thresholds = np.full(len(ends), -np.inf)
     for look in range(len(ends)):
-        levels = [level(one, ends, look, direction) for one in good]
+        levels = [level(one, ends, look, setting.direction) for one in good]
         seen = sorted(value for value in levels if value is not None)
         if len(seen) == len(good) and np.isfinite(seen[0]):
-            thresholds[look] = seen[0] - margin * (seen[len(seen) // 2] - seen[0])
+            thresholds[look] = seen[0] - setting.margin * (seen[len(seen) // 2] - seen[0])
     return thresholds

@@ -47,3 +47,18 @@ def next_notch(now: Summary, notch: int, *, last: int, falls: int, limit: float)
             f" with {100 * now.confidence:.0f} % confidence",
         )
     return None
+
+
+def _record(now: Summary, limit: float) -> str | None:
+    """None: no control was the best of its time, or it was one of many."""
+    if not now.records or now.false <= limit * now.controls:
+        return None
+    best = "one was the best" if now.records == 1 else f"{now.records} were the best"
+    return f"{now.false} of {now.controls} controls ended among the best, {best} so far"
+
+
+def _bounds(now: Summary) -> str:
+    return (
+        f"{100 * now.low:.0f} to {100 * now.high:.0f} % of verdicts are wrong with"
+        f" {100 * now.confidence:.0f} % confidence"
+    )

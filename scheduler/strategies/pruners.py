@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 
 from scheduler.strategies.asked import PruningName
-from scheduler.strategies.shown import PruningShown
 
 
 class Takes(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,19 +137,3 @@ def milder(
     }
     least = {**later, "percentile": max(75.0, now.get("percentile", 50.0))}
     return ((name, later), ("percentile", least), *end)
-
-
-def sentence(shown: PruningShown) -> str | None:
-    """For people; None while nothing was to be pruned."""
-    if not shown.pruned and not shown.controls:
-        return None
-    said = f"{shown.strategy}, {shown.pruned} pruned"
-    if shown.saved_share is not None:
-        saved = f"saved {100 * shown.saved_share:.0f} % of the time"
-        said = f"{shown.strategy} {saved}, {shown.pruned} pruned"
-    if shown.most_false_share is None:
-        return f"{said}; no control has ended yet"
-    return (
-        f"{said}; {shown.false} of {shown.controls} controls would have mattered, at most"
-        f" {100 * shown.most_false_share:.0f} % with {100 * shown.confidence:.0f} % confidence"
-    )

@@ -23,7 +23,8 @@ class PruningShown(msgspec.Struct, frozen=True, kw_only=True):
     false: int  #: of these, would have been among the best
     most_false_share: float | None  #: of verdicts, upper bound; None: no control has ended
     confidence: float  #: of that bound
-    saved_share: float | None  #: of the time that all would have taken; None: not known
+    saved_share: float | None  #: of what all would have cost; None: not known
+    saved_of: Literal["time", "steps"]  #: what that cost is counted in
     sentence: str | None  #: all of it, for people; None: nothing was to be pruned yet
 
 

@@ -23,6 +23,9 @@ PROBATION_SHARE = 0.5
 PROBATION = 20  #: finished trials of both sides after which it ends if nothing is seen
 CONVINCED = 0.1  #: the narrowed ones are better, by chance in one of ten
 DOUBTFUL = 0.05  #: the full ones are, by chance in one of twenty
+#: While on probation, in one of ten: ranges that mislead cost most at first, and where they make no
+#: difference it does no harm to end them.
+DOUBTFUL_EARLY = 0.1
 LEAST = 3  #: of each side
 TOP_SHARE = 0.1  #: of all, the best
 TOP_LEAST = 4
@@ -67,7 +70,7 @@ def why_undo(drawn: Sequence[Drawn]) -> tuple[str, str] | None:
     if min(len(full), len(narrow)) < LEAST:
         return None
     by_rank = chance(full, narrow)
-    if by_rank <= DOUBTFUL:
+    if by_rank <= (DOUBTFUL_EARLY if len(drawn) <= PROBATION else DOUBTFUL):
         return "trials on the full ranges are better", _numbers(full, narrow, by_rank)
     by_top = chance_of_top(full, narrow)
     if by_top <= DOUBTFUL / 5:

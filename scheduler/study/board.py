@@ -158,7 +158,7 @@ class Board:
         """Leave the last word of the progress line where the script's own lines go on."""
         self.say(progress_line(self.status, time.time()))
         if self.status.pruning is not None and self.status.pruning.sentence:
-            self.say(f"scheduler: pruning by {self.status.pruning.sentence}")
+            self.say(f"scheduler: {self.status.pruning.sentence}")
         self.write()
 
     def clear(self) -> None:

@@ -24,7 +24,7 @@ def rows() -> tuple[Row, ...]:
     trials = [
         Seen(
             value=-abs(k - 20.0),
-            params={"lr": 10 ** (-5 + k / 10), "opt": "adam" if k > 12 else "sgd"},
+            params={"lr": 10 ** (-5 + 4 * (k + 0.5) / 41), "opt": "adam" if k > 12 else "sgd"},
             ranges={"lr": LR, "opt": OPT},
         )
         for k in range(41)
@@ -34,7 +34,7 @@ def rows() -> tuple[Row, ...]:
 
 def test_the_picture_has_the_best_where_they_lie() -> None:
     lr, opt = rows()
-    assert picture(lr, 40) == "·········=====#" + "#" * 11 + "=====·········"
+    assert picture(lr, 41) == "·" * 9 + "=" * 6 + "#" * 11 + "=" * 6 + "·" * 9
     assert picture(opt, 40) == "#" * 10 + "·" * 10 + "=" * 20
 
 
@@ -71,9 +71,9 @@ def test_what_is_printed_for_programs_is_taken_as_a_file(
             )
         )
     shown = scheduler("ranges", "--storage", url, "old")
-    assert "where the best 25 % of 20 finished trials lie" in shown.output
-    assert "lr  [####" in shown.output.replace("#=", "##").replace("=#", "##")
-    printed = scheduler("ranges", "--storage", url, "old", "--json").output
+    assert "where the best 25 % of 20 finished trials lie" in shown.out
+    assert "lr  [####" in shown.out.replace("#=", "##").replace("=#", "##")
+    printed = scheduler("ranges", "--storage", url, "old", "--json").out
     assert json.loads(printed)["parameters"][0]["best"][0] == 1e-5
 
     path = tmp_path / "ranges.json"
@@ -86,11 +86,16 @@ def test_what_is_printed_for_programs_is_taken_as_a_file(
 def test_a_study_that_is_not_there(state: Path, scheduler: Scheduler, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
     optuna.create_study(study_name="two", storage=url, directions=["minimize", "minimize"])
-    assert "name a run, or a study" in scheduler("ranges", code=2).output
-    assert "there is no run x" in scheduler("ranges", "x", code=2).output
-    assert "there are: two" in scheduler("ranges", "--storage", url, "one", code=1).output
-    several = scheduler("ranges", "--storage", url, "two", code=2).output
-    assert "study two has several objectives" in several
+    for arguments, code, said in (
+        ((), 2, "name a run, or a study"),
+        (("x",), 2, "there is no run x"),
+        (("--storage", url, "one"), 1, "there are: two"),
+        (("--storage", url, "two"), 2, "study two has several objectives"),
+        (("--storage", f"{url}x", "two"), 2, "there is no file"),
+    ):
+        answer = scheduler("ranges", *arguments)
+        assert answer.code == code
+        assert said in answer.err
 
 
 def test_ranges_by_hand() -> None:
@@ -131,5 +136,5 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, text: str, said: str)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="there is no file 'none.json'"):
+    with pytest.raises(BadInput, match=r"there is no file 'none\.json'"):
         read_ranges("none.json")

@@ -29,7 +29,8 @@ from scheduler.study import inside
 from scheduler.study.record import FIXED
 from scheduler.study.strategies.plain import distribution_of, range_of
 
-VERSION = "scheduler:ranges"  #: of a trial: under which ranges it was drawn, from 1
+#: Of a trial: under which ranges it was drawn, from 1; below 0: full ones, after narrowed ones.
+VERSION = "scheduler:ranges"
 FULL = "scheduler:full_range"  #: of a trial: drawn from the full ranges all the same
 
 
@@ -44,6 +45,10 @@ class World:
     #: The script's own by name and narrowed one, as the sampler answers with the narrowed one.
     own: dict[tuple[str, BaseDistribution], BaseDistribution] = field(default_factory=dict)
     known: dict[int, FrozenTrial | None] = field(default_factory=dict)  #: finished, as shown
+
+    @property
+    def mark(self) -> int:
+        return self.version if self.limits else -self.version
 
     def narrow(self, name: str, distribution: BaseDistribution) -> BaseDistribution:
         """The same where the parameter is not narrowed, or nothing of it would be left."""
@@ -73,7 +78,7 @@ class World:
         attrs = trial.system_attrs
         shown = copy.copy(trial)
         shown.distributions = distributions
-        if attrs.get(VERSION) != self.version or attrs.get(FULL):
+        if attrs.get(VERSION) != self.mark or attrs.get(FULL):
             shown.system_attrs = {k: v for k, v in attrs.items() if not inside.is_samplers(k)}
         return shown
 
@@ -148,7 +153,7 @@ class NarrowedSampler(BaseSampler):
         is_full = bool(trial.system_attrs.get(FULL)) and bool(world.limits)
         if world.version and VERSION not in trial.system_attrs and not is_set(trial):
             is_full = bool(world.limits) and self.chooses(trial.number)
-            self._mark(study, trial, VERSION, world.version)
+            self._mark(study, trial, VERSION, world.mark)
             if is_full:
                 self._mark(study, trial, FULL, True)
         self._begun[trial.number] = (world, is_full)

@@ -47,6 +47,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     is_own: bool  #: of this study, so there is nothing to be proven
     first: dict[str, Limits]
     limits: dict[str, Limits]
+    since: int = 0  #: a version; trials of later ones tell whether it does any good
 
 
 class Narrowing:
@@ -117,7 +118,9 @@ class Narrowing:
                 raise ValueError(f"that takes {self._wait_for} complete trials, and begins then")
         elif not self._kept.is_on or self._kept.limits != self._kept.first:
             before = "on" if self._kept.is_on else "off"
-            self._hold(msgspec.structs.replace(self._kept, is_on=True, limits=self._kept.first))
+            self._drawn = []  # what spoke against it before, its user knows
+            new = {"is_on": True, "limits": self._kept.first, "since": self._kept.version}
+            self._hold(msgspec.structs.replace(self._kept, **new))
             self._scene.changes.record("ranges", before, "on", "", by="you")
         self._show()
 
@@ -270,7 +273,8 @@ class Narrowing:
         attrs = trial.system_attrs
         if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
             return None
-        if VERSION not in attrs or CAPACITY in attrs:
+        since = 0 if self._kept is None else self._kept.since
+        if attrs.get(VERSION, 0) <= since or CAPACITY in attrs:
             return None
         value = value_of(trial, self._scene.sign)
         return Drawn(is_full=bool(attrs.get(FULL)), value=value, params=dict(trial.params))

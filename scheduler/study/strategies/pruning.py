@@ -20,7 +20,6 @@ from optuna.trial import FrozenTrial
 from scheduler.strategies.asked import PruningName
 from scheduler.strategies.audit import Summary, audit, is_control
 from scheduler.strategies.notches import next_notch
-from scheduler.strategies.pruners import sentence
 from scheduler.strategies.shown import PruningShown
 from scheduler.study import inside
 from scheduler.study.strategies.history import CONTROL, VERDICT, History, marked
@@ -126,13 +125,22 @@ class Pruning:
 
     def _is_control(self, asked: optuna.Trial, step: int, value: float) -> bool:
         """A verdict has fallen; it is written down before it is told."""
+        share = self._scene.asked.pruning.controls
         seed = zlib.crc32(self._standing.run.encode())
-        chosen = is_control(seed, asked.number, self._scene.asked.pruning.controls)
+        chosen = share > 0 and is_control(seed, asked.number, share, before=self._verdicts())
         (self._controls if chosen else self._told).add(asked.number)
         inside.storage_of(self._scene.study).set_trial_system_attr(
             inside.trial_id_of(asked), CONTROL if chosen else VERDICT, marked(step, value)
         )
         return chosen
+
+    def _verdicts(self) -> int | None:
+        """How many fell before; None where the first ones are carried out as the others are: the
+        script's user, or whoever named a pruner, knows it to be right for this study."""
+        if self._history is None or not isinstance(self._scene.study.pruner, AutoPruner):
+            return None
+        ended = sum(one.verdict_at is not None for one in self._history.ours)
+        return ended + len(self._controls) + len(self._told)
 
     def _judge(self) -> None:
         """What the controls of this notch say of it."""
@@ -168,19 +176,21 @@ class Pruning:
 
     def _show(self) -> None:
         so_far = self._audit(0)
-        shown = PruningShown(
-            strategy=self._rungs[self._standing.notch].words,
-            notch=self._standing.notch,
-            pruned=so_far.pruned,
-            controls=so_far.controls,
-            false=so_far.false,
-            most_false_share=so_far.high if so_far.controls else None,
-            confidence=so_far.confidence,
-            saved_share=so_far.saved_share,
-            sentence=None,
+        has_begun = bool(so_far.pruned or so_far.controls)
+        self._scene.board.set(
+            pruning=PruningShown(
+                strategy=self._rungs[self._standing.notch].words,
+                notch=self._standing.notch,
+                pruned=so_far.pruned,
+                controls=so_far.controls,
+                false=so_far.false,
+                most_false_share=so_far.at_most if so_far.controls else None,
+                confidence=so_far.confidence,
+                saved_share=so_far.saved_share,
+                saved_of=so_far.saved_of,
+                sentence=so_far.sentence() if has_begun else None,
+            )
         )
-        told = msgspec.structs.replace(shown, sentence=sentence(shown))
-        self._scene.board.set(pruning=told)
 
     # -- which pruner ------------------------------------------------------------------------------
 

@@ -183,29 +183,30 @@ def test_only_the_first_study_of_a_script_is_started_warm(runs: Runs) -> None:
     [
         ({"x": 2.0}, "best.json: x is 2, outside of its range: 0 to 1"),
         ({"n": 2.5}, "best.json: n is 2.5, a whole number is wanted: 1 to 5"),
-        ({"x": "half"}, "best.json: x is 'half', a number is wanted: 0 to 1"),
+        ({"n": "two"}, "best.json: n is 'two', a whole number is wanted: 1 to 5"),
     ],
 )
 def test_a_wrong_value_ends_the_attempt_and_leaves_nothing(
     runs: Runs, params: dict[str, Any], said: str
 ) -> None:
-    """Plain Optuna warns and runs it. A resume, after the script was changed, tries it again."""
-    life = runs.life(params=(params, TWO[0]), sources=("best.json", "b"))
+    """Plain Optuna warns and runs it. Another that ran beside it is stopped and put back. A resume,
+    after the script was changed, tries all of them again."""
+    asked = {"params": (TWO[0], params, TWO[1]), "sources": ("a", "best.json", "b")}
+    life = runs.life(**asked)
+    life.record.ask(Trial(run="r", number=0), returned=False).suggest_float("x", 0, 1)
     with pytest.raises(ValueError, match=r"best\.json"):
         life.runs()
     assert life.warm_start.wrong == said
-    life.record.put_back(0, Trial(run="r", number=0, attempts=1))
+    for number in (0, 1):
+        life.record.put_back(number, Trial(run="r", number=number, attempts=1))
     life.warm_start.end()
-    assert [t.state.name for t in runs.study.trials] == ["FAIL", "FAIL"]
-    assert all(t.system_attrs[WITHDRAWN] == said for t in runs.study.trials)
-    optuna.copy_study(
-        from_study_name=runs.study.study_name,
-        from_storage=f"sqlite:///{runs.folder}/own.db",
-        to_storage=optuna.storages.InMemoryStorage(),
-    )
-    resumed = runs.life(params=(params, TWO[0]), sources=("best.json", "b"))
+    trials = runs.study.trials
+    assert [t.state.name for t in trials] == ["FAIL"] * 4
+    assert [t.system_attrs.get(WITHDRAWN) for t in trials] == [None, said, said, said]
+    assert all(t.datetime_start for t in trials)  # else Optuna copies none of the study
+    resumed = runs.life(**asked)
     assert resume.begun(resumed.record) == set()
-    assert runs.waiting() == [params, TWO[0]]
+    assert runs.waiting() == [TWO[0], params, TWO[1]]
 
 
 def test_the_kind_of_a_known_parameter_is_checked_before_anything_runs(runs: Runs) -> None:
