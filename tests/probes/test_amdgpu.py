@@ -20,6 +20,7 @@ from tests.probes.samples import (
     USED,
     Write,
     card_files,
+    let_in,
     meminfo_files,
     node_files,
     process_files,
@@ -114,8 +115,7 @@ def test_a_file_that_is_gone_or_forbidden_is_unknown_and_comes_back(
     card: Path, nobody: Callable[[Callable[[], object]], object]
 ) -> None:
     (gpu,) = gpus(card)
-    for folder in (card, *card.parents[:2]):
-        folder.chmod(0o755)
+    let_in(card)
     (card / USED).chmod(0)
     assert nobody(lambda: gpu.read(()).problem) == f"{card / USED}: permission denied"
     (card / USED).unlink()

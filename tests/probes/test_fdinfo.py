@@ -19,6 +19,7 @@ from tests.probes.samples import (
     GIB,
     Write,
     card_files,
+    let_in,
     meminfo_files,
     node_files,
     process_files,
@@ -217,8 +218,7 @@ def test_a_process_that_may_not_be_read_makes_its_tree_unknown(
 ) -> None:
     opened(10, vram(1, 100))
     proc = opened(20, vram(2, 5))
-    for folder in (proc.parent, *proc.parent.parents[:2]):
-        folder.chmod(0o755)
+    let_in(proc.parent)
     (proc / closed).chmod(0)
     assert nobody(lambda: read_held(ADDRESS, (10, 20), proc)) == (
         Held(pid=10, held_bytes=None),
@@ -258,8 +258,7 @@ def test_the_kernel_s_own_threads_are_not_counted_as_closed(
     proc = opened(10, vram(1, 1))
     opened(2)
     write({"proc/2/statm": "0 0 0 0 0 0 0"})
-    for folder in (proc.parent, *proc.parent.parents[:2]):
-        folder.chmod(0o755)
+    let_in(proc.parent)
     (proc / "2/fd").chmod(0)
     assert nobody(lambda: read_clients(ADDRESS, proc)) == Clients(held={10: MIB}, closed=0)
 
@@ -315,8 +314,7 @@ def test_only_a_suspended_card_that_refuses_is_asleep(
     if status is not None:
         write({f"{device}/power/runtime_status": status})
     ((gpu,), _) = find(root, root / "proc")
-    for folder in (root, *root.parents[:2]):
-        folder.chmod(0o755)
+    let_in(root)
     (root / device / name).chmod(0)
     asleep, problem = nobody(
         lambda: ((reading := gpu.read(())).asleep, reading.problem)  # type: ignore[misc]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from probes import kfd
 from probes.reading import Held
-from tests.probes.samples import Write, node_files, process_files
+from tests.probes.samples import Write, let_in, node_files, process_files
 
 PROC = "class/kfd/kfd/proc"
 
@@ -102,8 +102,7 @@ def test_an_odd_number_makes_the_tree_unknown_not_zero(family: Path, content: st
 def test_a_forbidden_number_makes_the_tree_unknown(
     family: Path, nobody: Callable[[Callable[[], object]], object]
 ) -> None:
-    for folder in (family, *family.parents[:2]):
-        folder.chmod(0o755)
+    let_in(family)
     (family / PROC / "11/vram_41000").chmod(0)
     held = nobody(lambda: kfd.read_held(family, 41000, (10,), family / "proc"))
     assert held == (Held(pid=10, held_bytes=None),)

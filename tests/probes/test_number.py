@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.number import Unread, parse_number, read_number, read_text
+from tests.probes.samples import let_in
 
 
 @given(st.integers(min_value=0, max_value=2**64 - 1))
@@ -60,8 +61,7 @@ def test_gone_and_forbidden_are_told_apart(
         read_number(str(tmp_path / "nothing"))
     assert (caught.value.gone, caught.value.forbidden) == (True, False)
     assert str(caught.value).endswith("no such file or directory")
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    let_in(tmp_path)
     closed = tmp_path / "closed"
     closed.write_text("1\n")
     closed.chmod(0)

@@ -29,6 +29,7 @@ from tests.probes.samples import (
     GIB,
     Write,
     card_files,
+    let_in,
     meminfo_files,
     node_files,
     process_files,
@@ -175,8 +176,7 @@ def test_without_kfd_a_tool_s_list_is_joined_with_the_files(write: Write) -> Non
 def test_processes_that_are_closed_to_us_are_counted(
     desk: Path, nobody: Callable[[Callable[[], object]], object]
 ) -> None:
-    for folder in (desk, *desk.parents[:2]):
-        folder.chmod(0o755)
+    let_in(desk)
     (desk / "proc/30/fd").chmod(0)
     others = nobody(lambda: ask(desk))
     assert isinstance(others, Others)
