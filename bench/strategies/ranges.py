@@ -4,8 +4,8 @@
 
 On a file of several tasks with the same configurations, each task is started with the ranges of
 the one before it; without a file, on functions whose optimum has moved a little. Misleading are the
-ranges of an earlier study that looked for the *worst*. Good is the table's best 1 %; the count is of trials, none is
-pruned. A study that finds none in time counts with all of its trials.
+ranges of an earlier study that looked for the *worst*. Good is the table's best 1 %; the count is
+of trials, none is pruned. A study that finds none in time counts with all of its trials.
 """
 
 from __future__ import annotations

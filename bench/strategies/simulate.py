@@ -67,7 +67,9 @@ class Outcome:
         """
         top = self.table.top(share)
         ends = [
-            one.ended_at for one in self.ran if one.state in ("complete", "control") and top[one.config]
+            one.ended_at
+            for one in self.ran
+            if one.state in ("complete", "control") and top[one.config]
         ]
         return min((end for end in ends if end is not None), default=None)
 

@@ -2,7 +2,7 @@
 
 A file is a numpy archive of one of two kinds:
 
-- ``curves`` (configurations x steps), to maximise; ``cfg`` (configurations x parameters); ``names``;
+- ``curves`` (configurations x steps), to maximise; ``cfg`` (configurations x parameters);
 - ``valid_loss`` (tasks x configurations x steps), to minimise; ``hp`` (configurations x
   parameters); ``hp_names`` and ``tasks`` where they are known. One table a task.
 
@@ -26,6 +26,7 @@ class Table:
     direction: Literal["maximize", "minimize"]
     curves: np.ndarray  #: configurations x steps; a run that diverged is the worst infinity there
     cfg: np.ndarray  #: configurations x parameters, each scaled to 0..1
+    is_trap: bool = False  #: made so that early values mislead: compute is no aim there
 
     @property
     def steps(self) -> int:
@@ -44,16 +45,23 @@ class Table:
 
 
 def table(
-    name: str, direction: Literal["maximize", "minimize"], curves: np.ndarray, cfg: np.ndarray
+    name: str,
+    direction: Literal["maximize", "minimize"],
+    curves: np.ndarray,
+    cfg: np.ndarray,
+    *,
+    is_trap: bool = False,
 ) -> Table:
     worst = -np.inf if direction == "maximize" else np.inf
     clean = np.where(np.isfinite(curves), curves, worst).astype(float)
     columns = [spread_evenly(column) for column in np.asarray(cfg, float).T]
-    return Table(name=name, direction=direction, curves=clean, cfg=np.stack(columns, axis=1))
+    return Table(
+        name=name, direction=direction, curves=clean, cfg=np.stack(columns, axis=1), is_trap=is_trap
+    )
 
 
 def spread_evenly(column: np.ndarray) -> np.ndarray:
-    """*column* on 0..1, on the scale (plain, logarithm, logarithm to 1) that spreads it most evenly.
+    """*column* on 0..1, on the scale (plain, logarithm, or of 1 - x) that spreads it most evenly.
 
     A table does not say how its parameters were drawn. Evenly: the largest distance of the
     distribution from the uniform one (Kolmogorov and Smirnov's) is least.
@@ -102,7 +110,9 @@ def slow_starters(configs: int = 500, steps: int = 50, seed: int = 1) -> Table:
     quick_curve = (0.3 + 0.3 * ranked[:, None]) * (1 - np.exp(-8 * at))
     slow_curve = (0.5 + 0.5 * ranked[:, None]) / (1 + np.exp(-(at - 0.7) * 25))
     curves = np.where(slow[:, None], slow_curve, quick_curve)
-    return table("slow starters", "maximize", curves + noise(rng, curves.shape, 0.01), cfg)
+    return table(
+        "slow starters", "maximize", curves + noise(rng, curves.shape, 0.01), cfg, is_trap=True
+    )
 
 
 def too_good_first(configs: int = 500, steps: int = 50, seed: int = 2) -> Table:
@@ -114,7 +124,7 @@ def too_good_first(configs: int = 500, steps: int = 50, seed: int = 2) -> Table:
     rate = 3 + 6 * cfg[:, 3:]
     curves = quality[:, None] * (1 - np.exp(-rate * at)) + noise(rng, (configs, steps), 0.01)
     curves[:, 0] = 2 + rng.random(configs)
-    return table("too good first report", "maximize", curves, cfg)
+    return table("too good first report", "maximize", curves, cfg, is_trap=True)
 
 
 def crossing(configs: int = 500, steps: int = 50, seed: int = 3) -> Table:
@@ -125,7 +135,7 @@ def crossing(configs: int = 500, steps: int = 50, seed: int = 3) -> Table:
     height = 1 - 0.6 * cfg[:, 0] - 0.5 * np.abs(cfg[:, 1] - 0.5)
     at = np.linspace(0, 1, steps)
     curves = height[:, None] * (1 - np.exp(-pace[:, None] * at))
-    return table("crossing", "maximize", curves + noise(rng, curves.shape, 0.01), cfg)
+    return table("crossing", "maximize", curves + noise(rng, curves.shape, 0.01), cfg, is_trap=True)
 
 
 def noise(rng: np.random.Generator, shape: tuple[int, int], size: float) -> np.ndarray:

@@ -71,6 +71,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     preset: PresetName | None = None  #: what it began with
     sampler: Literal["script", "tpe"] = "script"  #: "tpe": where the script chose none
 
+
 class Preset(msgspec.Struct, frozen=True, kw_only=True):
     """Several settings under one name; what is said beside it goes first."""
 

@@ -1,8 +1,7 @@
 """Were pruned trials really bad? Some verdicts are not carried out, and those trials tell.
 
 Such a trial is a control. It would have mattered where it ended in the best decile of the study's
-finished trials (of which the pruned ones count as worse), or beat the best that had ended before it.
-What follows from that is in ``notches``.
+finished trials, or better than all that had ended before it. What follows is in ``notches``.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ def is_control(seed: int, trial: int, share: float = SHARE, *, before: int | Non
     2. All of them go early. Of 100 trials 15 are such, and 1 of these is a control.
     3. The sampler is told that their region is bad and leaves it before that one has ended.
 
-    With it the best was found in 16 of 16 simulated studies of 100 trials and in 93 % of 75, without
-    in 15 and 75 %; it costs four controls. None: only *share* counts.
+    Of 16 simulated studies on such a table 15 had found the best after 75 trials with it and 12
+    without; it costs two or three controls more. None: only *share* counts.
     """
     if before is not None:
         share = max(share, 1 / (before + 2))
@@ -55,8 +54,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     saved_share: float | None  #: of what the same trials had cost unpruned; None: not known
     records: int = 0  #: of the false ones, that beat all that had ended before them
     saved_of: Literal["time", "steps"] = "steps"  #: time where it is known of each trial
-    #: by how much the best control ended better than the best trial on which no verdict fell, in the
-    #: units of the values; 0: not better; None: one of the two is missing
+    #: by how much the best control ended better than the best trial on which no verdict fell, in
+    #: the units of the values; 0: not better; None: one of the two is missing
     value_lost: float | None = None
 
     @property
@@ -92,7 +91,7 @@ def audit(
     since: int = 0,
     confidence: float = CONFIDENCE,
 ) -> Summary:
-    """*curves* in the order in which the trials finished; controls of trials from *since* on count."""
+    """*curves* in the order in which the trials finished. Trials before *since* are no controls."""
     finished = [one for one in curves if one.state in ("complete", "pruned", "control")]
     matter, records = mattering(finished, direction)
     controls = [one.trial for one in finished if one.state == "control" and one.trial >= since]
@@ -121,8 +120,7 @@ def ending(one: Curve, direction: Direction) -> float:
 
 def mattering(finished: Sequence[Curve], direction: Direction) -> tuple[set[int], set[int]]:
     """Numbers of the controls that would have mattered, and of those that beat all before them."""
-    ends = sorted((ending(one, direction) for one in finished), reverse=True)
-    bar = ends[math.ceil(DECILE * len(ends)) - 1] if ends else math.inf
+    bar = top_decile(finished, direction)
     best = -math.inf
     matter: set[int] = set()
     records: set[int] = set()
@@ -135,6 +133,28 @@ def mattering(finished: Sequence[Curve], direction: Direction) -> tuple[set[int]
                 matter.add(one.trial)
         best = max(best, end)
     return matter, records
+
+
+def top_decile(finished: Sequence[Curve], direction: Direction) -> float:
+    """The end from which on a trial is in the best decile; infinity where nobody is.
+
+    Of the pruned trials the ends are not known, but the controls are a sample of them: each stands
+    for as many verdicts as there were for a control, and is in the decile where the middle of those
+    is. Taking pruned trials as the worst instead moves the bar down to what pruning has left over:
+    of 328 simulated studies of 200 trials it found 17 % false where 4.4 % were, and its intervals
+    covered the true share in 60 %. So it is 4.4 % and 99 %.
+    """
+    verdicts = sum(one.state in ("pruned", "control") for one in finished)
+    controls = sum(one.state == "control" for one in finished)
+    room = DECILE * len(finished)
+    bar, before = math.inf, 0.0
+    known = [one for one in finished if one.final is not None]
+    for one in sorted(known, key=lambda one: ending(one, direction), reverse=True):
+        weight = verdicts / controls if one.state == "control" else 1.0
+        if before + weight / 2 > room:
+            break
+        bar, before = ending(one, direction), before + weight
+    return bar
 
 
 def saving(finished: Sequence[Curve]) -> tuple[float | None, Literal["time", "steps"]]:

@@ -1,13 +1,13 @@
 """The ``auto`` pruner: none of those that ended best was ever this low for so long.
 
-What is known of the trials that ended best is where they were on their way. A trial goes when it has
-been lower than the lowest of them for some reports in a row. So where early values say little (the
-best of an RL study often start flat) it goes late, where they say much it goes early, and where the
-best start slowly nobody goes early. It looks at values where they were reported, never at the best so
-far: one lucky first report protects nobody.
+What is known of the trials that ended best is where they were on their way. A trial goes when it
+has been lower than the lowest of them for a tenth of its reports in a row. So where early values
+say little (the best of an RL study often start flat) it goes late, where they say much it goes
+early, and where the best start slowly nobody goes early. It looks at values where they were
+reported, never at the best so far: one lucky first report protects nobody.
 
-A full rule in one sentence is what users can check, so nothing is fitted, and nothing needs a scale:
-values that are all doubled, or turned round with the direction, give the same verdicts.
+Users can check a rule of one sentence, so nothing is fitted. It has no scale: values that are all
+doubled, or turned round with the direction, give the same verdicts.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     direction: Direction
-    startup: int = 6  #: trials known to their end before the first verdict
+    startup: int = 8  #: trials known to their end before the first verdict
     good_least: int = 4  #: trials that count as the best,
     good_share: float = 0.1  #: or this share of the finished ones where that is more,
     good_most: int = 10  #: but no more, so that it stays with what still counts late in a study
@@ -63,7 +63,7 @@ FINE = Keep(because="some that ended among the best were no better here")
 class Auto:
     """What the finished trials say, worked out once; made anew when a trial has finished.
 
-    With 400 trials of 50 reports making one takes about 1 ms, a verdict about 10 us.
+    With 400 trials of 50 reports making one takes 3 ms, a verdict 15 us (a busy machine).
     """
 
     def __init__(self, history: Sequence[Curve], setting: Setting) -> None:

@@ -1,7 +1,7 @@
 """Bounds on a rate of which some trials are known: Clopper and Pearson's, exact for any number.
 
-By the binomial sum itself and bisection, so no beta function and no scipy (Optuna needs none). C. J.
-Clopper and E. S. Pearson, Biometrika 26 (1934), 404-413: never covers less than it says.
+By the binomial sum itself and bisection: no beta function, and no scipy, which Optuna does without.
+C. J. Clopper and E. S. Pearson, Biometrika 26 (1934), 404-413: never covers less than it says.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ HALVINGS = 50  #: of 0..1: 1e-15
 
 
 def at_most_chance(hits: int, trials: int, rate: float) -> float:
-    """P(X <= *hits*) for X of *trials* at *rate* each; in logarithms, so that 10,000 are no matter."""
+    """P(X <= *hits*) for X of *trials* at *rate* each; in logarithms, as 10,000 may underflow."""
     if hits >= trials or rate <= 0:
         return 1.0
     if rate >= 1 or hits < 0:
@@ -34,7 +34,7 @@ def lower(hits: int, trials: int, tail: float) -> float:
 
 
 def upper(hits: int, trials: int, tail: float) -> float:
-    """The rate at which *hits* or fewer have a chance of *tail*; 1 where all are, or none is known."""
+    """The rate at which *hits* or fewer have a chance of *tail*; 1 where all are, or of none."""
     if hits >= trials:
         return 1.0
     return crossing(lambda rate: at_most_chance(hits, trials, rate) > tail)

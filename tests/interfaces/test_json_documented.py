@@ -14,13 +14,14 @@ from msgspec import inspect
 from scheduler.interfaces import doctor
 from scheduler.interfaces.device_report import DevicesReport
 from scheduler.interfaces.overview import Overview
+from scheduler.interfaces.ranges import RangesReport
 from scheduler.machine.api.answers import Runs
 from scheduler.machine.changes import Rollback
 from scheduler.machine.chronicle.entries import Entry
 from scheduler.study.trials import TrialRow
 
 PAGE = Path(__file__).parents[2] / "docs" / "json.md"
-ROOTS = (Rollback, Overview, DevicesReport, doctor.Report, Runs, Entry, TrialRow)
+ROOTS = (Rollback, Overview, DevicesReport, doctor.Report, Runs, Entry, TrialRow, RangesReport)
 #: Where two have the same name, and where an object is put together by the command itself.
 NAMES: dict[type, str] = {doctor.Report: "Checkup"}
 BY_HAND = {"Rollbacks", "Trials"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,3 +59,11 @@ def test_it_moves_by_one_and_says_why(false: int, more: int, notch: int, falls: 
         assert step.falls - falls == (step.notch > notch)
         assert "controls ended among the best" in step.because
         assert "confidence" in step.evidence
+
+
+def test_a_control_that_became_the_best_is_enough_while_it_is_one_of_few() -> None:
+    for false, controls, falls in ((1, 8, 1), (1, 30, 0), (0, 8, 0)):
+        seen = msgspec.structs.replace(summary(false, controls), records=false)
+        step = next_notch(seen, 0, last=3, falls=0, limit=0.05)
+        assert (step is not None) == bool(falls)
+    assert notch_after(1, 8, 0) == 0

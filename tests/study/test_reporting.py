@@ -1,4 +1,4 @@
-"""``scheduler.report`` and ``should_prune`` find their trial, in attempts and under plain Python."""
+"""``scheduler.report`` and ``should_prune`` find their trial, in attempts and without us."""
 
 from __future__ import annotations
 

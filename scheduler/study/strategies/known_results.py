@@ -18,7 +18,9 @@ from optuna.trial import FrozenTrial, TrialState
 from scheduler.study import inside
 from scheduler.study.record import CAPACITY, KNOWN, WITHDRAWN
 
-WORK_S = 0.05  #: at most in one go; a trial with 50 reports takes some 30 ms on SQLite
+#: In one go, and one trial more: one with 50 reports takes tens of milliseconds on SQLite, a
+#: thousand of them a minute, and attempts that ask are not to wait for that.
+WORK_S = 0.05
 _CONSTRAINTS = "constraints"  #: Optuna's system attributes of that name and beginning are results
 
 Space = dict[str, BaseDistribution]

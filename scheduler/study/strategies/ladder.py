@@ -68,9 +68,10 @@ def _words(name: PruningName, arguments: Mapping[str, Any]) -> str:
 
 
 def _auto(history: History) -> tuple[Rung, ...]:
-    settings = [Setting(direction=history.direction)]
-    settings.append(msgspec.structs.replace(settings[0], startup=20, margin=1.0))
-    words = ("auto", "auto, milder")
+    asked = Setting(direction=history.direction)
+    later = msgspec.structs.replace(asked, startup=2 * asked.startup, patience=2 * asked.patience)
+    settings = (asked, later, msgspec.structs.replace(later, margin=1.0))
+    words = ("auto", "auto, twice as patient", "auto, for those far below all others only")
     rungs = [
         Rung(words=said, make=lambda s=setting: AutoPruner(history, s))  # type: ignore[misc]
         for said, setting in zip(words, settings, strict=True)

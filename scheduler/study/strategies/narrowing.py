@@ -31,23 +31,17 @@ from scheduler.study.record import CAPACITY
 from scheduler.study.strategies.narrowed import FULL, VERSION, NarrowedSampler
 from scheduler.study.strategies.plain import range_of, seen, value_of
 from scheduler.study.strategies.scene import Scene
-from scheduler.study.strategies.tables import SeveralObjectives, read_table
+from scheduler.study.strategies.tables import (
+    Kept,
+    SeveralObjectives,
+    read_table,
+    said,
+    why_none,
+)
 from scheduler.study.trials import Unreachable
 
 OWN_TRIALS = 20  #: complete ones of this study, after which it narrows by itself
 UNKNOWN_AFTER = 5  #: complete trials without a parameter, and it is said that there is none
-
-
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds. ``limits`` are the ``first`` ones until one is widened."""
-
-    version: int
-    is_on: bool
-    source: str
-    is_own: bool  #: of this study, so there is nothing to be proven
-    first: dict[str, Limits]
-    limits: dict[str, Limits]
-    since: int = 0  #: a version; trials of later ones tell whether it does any good
 
 
 class Narrowing:
@@ -178,7 +172,7 @@ class Narrowing:
             source = f"the best quarter of {count} trials of {of}"
             self._narrow(limits, source, is_own=is_own)
         elif not is_own:
-            self._scene.board.warn(f"ranges are not narrowed by {of}: {_why_none(rows)}")
+            self._scene.board.warn(f"ranges are not narrowed by {of}: {why_none(rows)}")
 
     def _narrow(self, limits: Mapping[str, Limits], source: str, *, is_own: bool) -> None:
         assert self._sampler is not None
@@ -189,7 +183,7 @@ class Narrowing:
             keeps_own=not self._scene.earlier and not self._complete,
         )
         self._scene.changes.record(
-            "ranges", "off", "on", source, evidence="; ".join(map(_said, limits, limits.values()))
+            "ranges", "off", "on", source, evidence="; ".join(map(said, limits, limits.values()))
         )
 
     # -- what holds --------------------------------------------------------------------------------
@@ -248,9 +242,9 @@ class Narrowing:
         others = {k: v for k, v in self._kept.limits.items() if k != name}
         new = others if wider is None else {**others, name: wider}
         self._hold(msgspec.structs.replace(self._kept, limits=new))
-        after = f"on, {name} full again" if wider is None else f"on, {_said(name, wider)}"
+        after = f"on, {name} full again" if wider is None else f"on, {said(name, wider)}"
         because = f"the best trials are at the {side} end of {name}"
-        self._scene.changes.record("ranges", "on", after, because, evidence=_said(name, limits))
+        self._scene.changes.record("ranges", "on", after, because, evidence=said(name, limits))
 
     # -- what the trials say -----------------------------------------------------------------------
 
@@ -288,7 +282,7 @@ class Narrowing:
                 if self._complete >= UNKNOWN_AFTER:
                     self._scene.board.warn(f"ranges: no trial has had a parameter {name!r}")
             elif narrowed(full, limits) is None:
-                what = f"{_said(name, limits)}: nothing of that is in the script's own range"
+                what = f"{said(name, limits)}: nothing of that is in the script's own range"
                 self._scene.board.warn(f"ranges: {what}, which is used as it is")
 
     def _show(self) -> None:
@@ -306,17 +300,3 @@ class Narrowing:
                 trials=len(self._drawn),
             )
         )
-
-
-def _said(name: str, limits: Limits) -> str:
-    if limits.low is None and limits.high is None:
-        return f"{name} {' or '.join(map(str, limits.choices))}"
-    low = "" if limits.low is None else f"{limits.low:.4g}"
-    high = "" if limits.high is None else f"{limits.high:.4g}"
-    return f"{name} {low} to {high}"
-
-
-def _why_none(rows: Sequence[Row]) -> str:
-    if not rows:
-        return "it has no finished trials"
-    return "; ".join(f"{row.name}: {row.because}" for row in rows[:3])

@@ -24,6 +24,7 @@ from optuna.samplers import (
 from optuna.trial import FrozenTrial
 
 from scheduler.strategies.ranges import Limits
+from scheduler.study import inside
 from scheduler.study.strategies.narrowed import FULL, VERSION, NarrowedSampler
 
 SAMPLERS: dict[str, Callable[[], BaseSampler]] = {
@@ -128,6 +129,9 @@ def test_samplers_that_keep_state_in_the_study_go_on_with_it_inside(name) -> Non
     first = [generation(trial) for trial in study.trials[20:26]]
     last = [generation(trial) for trial in study.trials[-6:]]
     assert max(first) <= 1 < max(last)  # from the beginning, then on
+    if name == "nsga2":  # parents of its own, not those that it had among all trials
+        attrs = inside.storage_of(study).get_study_system_attrs(inside.study_id_of(study))
+        assert "scheduler:sampler:1:NSGAIISampler:parent:1" in attrs
 
 
 @pytest.mark.torch

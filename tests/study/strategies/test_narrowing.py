@@ -139,7 +139,8 @@ def test_misleading_ranges_are_taken_back_and_it_says_by_what(call) -> None:
     undone = it.board.status.changes[-1]
     assert undone.because == "trials on the full ranges are better"
     assert "by chance 0.0" in undone.evidence
-    assert it.shown.trials < 20
+    assert it.shown.trials < 25  # counted until then
+    assert it.shown.full > it.shown.trials / 2
     later = it.run(at(1e-5), 10).study.trials[-10:]
     assert any(trial.params["lr"] < 0.1 for trial in later)
 
