@@ -36,10 +36,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 class Outage(msgspec.Struct, frozen=True, kw_only=True):
     """A device is out of service, until it is asked for again or the machine is started anew.
 
-    It outlives a supervisor that was killed. The story this prevents: 1. a card that fails again and
-    again is out of service, 2. the supervisor dies, of whatever, 3. the next one gives it three more
-    trials to lose. One that was stopped with nothing left to do leaves no journal: the next begins
-    without.
+    It outlives a supervisor that was killed. The story this prevents: 1. a card that fails again
+    and again is out of service, 2. the supervisor dies, of whatever, 3. the next one gives it three
+    more trials to lose. One that was stopped with nothing left to do leaves no journal: the next
+    begins without.
     """
 
     since_s: float

@@ -59,6 +59,12 @@ def test_a_control_that_ended_among_the_best_mattered() -> None:
     assert audit(study([3.0]), "maximize").value_lost == 0.0
 
 
+def test_a_control_that_was_the_best_of_its_time_mattered_though_better_ones_came() -> None:
+    early = [trial(500, "control", 0.5), *study([], complete=30)]
+    found = audit([trial(400, "complete", 0.0), *early], "maximize")
+    assert (found.false, found.records) == (1, 1)
+
+
 def test_it_is_the_same_the_other_way_round() -> None:
     turned = [
         curve(

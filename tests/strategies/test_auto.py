@@ -145,6 +145,8 @@ def test_long_curves_are_looked_at_in_stretches_so_one_odd_report_is_nothing() -
     assert len(auto.ends) <= 50
     low = curve(9, ((s, -1.0 if s % 7 else 9e9) for s in range(3000)))
     assert isinstance(auto.verdict(low, 2999), Prune)
+    high = curve(9, ((s, 2.0 * s if s % 7 else -9e9) for s in range(3000)))
+    assert not isinstance(auto.verdict(high, 2999), Prune)
 
 
 def test_the_last_report_prunes_nobody_and_pruned_trials_teach_nothing() -> None:
