@@ -3,7 +3,8 @@
 Each in ``tests/data`` is what a version wrote and is never changed; where events get new fields,
 one is added beside them. The first was written by a real run. The second holds what no single run
 has: each kind of event, with the core's answers to it acted out. The third is its second half,
-behind what a journal begins with that was shortened there.
+behind what a journal begins with that was shortened there. The fourth has limits that a user set
+while a run went on; a simulated machine wrote it.
 """
 
 from __future__ import annotations
@@ -146,6 +147,19 @@ def test_the_first_version(tmp_path: Path) -> None:
         (3, "alone", "9.0 GiB, with neighbours", "all that is left, alone"),
         (3, "capacity", "14.0 GiB, alone", "does not fit, told to the sampler"),
     ]
+
+
+def test_the_fourth_keeps_what_its_user_has_fixed(tmp_path: Path) -> None:
+    """No promise is raised: the trial of 7.5 GiB is too big at once. From the fourth second on one
+    at a time, from the eighteenth as many as fit."""
+    replayed = Replayed(a_copy("journal-4.jsonl", tmp_path))
+    assert replayed.settled()["train-1/2.1"] == ("device_oom", "capacity")
+    changes = [action.change for action in replayed.actions if isinstance(action, Note)]
+    assert "promise" not in {one.what for one in changes}
+    limits = [(e.max_attempts, e.fixed) for e, _ in replayed.steps if isinstance(e, Limited)]
+    assert limits == [(1, ("promise",)), (None, ("promise", "concurrency"))]
+    (run,) = replayed.core.view().runs
+    assert (run.run.max_attempts, run.run.fixed) == limits[-1]
 
 
 def test_what_comes_back_is_what_hosts_offered_then(tmp_path: Path) -> None:

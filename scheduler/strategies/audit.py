@@ -33,7 +33,7 @@ def is_control(seed: int, trial: int, share: float = SHARE, *, before: int | Non
     3. The sampler is told that their region is bad and leaves it before that one has ended.
 
     Of 16 simulated studies on such a table 15 had found the best after 75 trials with it and 12
-    without; it costs two or three controls more. None: only *share* counts.
+    without; it costs one or two controls more. None: only *share* counts.
     """
     if before is not None:
         share = max(share, 1 / (before + 2))

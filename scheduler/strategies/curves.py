@@ -7,7 +7,6 @@ larger is better: ``better`` turns a value that is to be minimised round, once, 
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Iterable
 from typing import Literal
 
@@ -74,18 +73,3 @@ def better(value: float, direction: Direction) -> float:
     """
     turned = value if direction == "maximize" else -value
     return turned if math.isfinite(turned) else -math.inf
-
-
-def level(curve: Curve, step: int, direction: Direction, window: int = 1) -> float | None:
-    """The median of the last *window* reports up to *step*, larger is better.
-
-    None: nothing was reported up to *step*. Trials may report at different steps: the nearest
-    earlier one is meant.
-    """
-    count = bisect_right(curve.steps, step)
-    if count == 0:
-        return None
-    last = sorted(
-        better(value, direction) for value in curve.values[max(0, count - window) : count]
-    )
-    return last[len(last) // 2]
