@@ -2,6 +2,7 @@
 # later have to be there. A torch that is in .venv already is used and never replaced.
 
 PYTHON ?= python3
+WORKERS ?= 3  # that run tests: most of them wait for processes
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -66,7 +67,7 @@ test: $(VENV)/check-installed
 	@$(BIN)/python -c 'import torch; print("tests with torch", torch.__version__)' 2>/dev/null || \
 	    echo 'torch is not in $(VENV): the tests that need it are skipped (README, "Tests")'
 	@echo 'pytest'
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS)
 
 fmt: $(VENV)/check-installed
 	@$(BIN)/ruff check --fix-only .

@@ -13,6 +13,10 @@ import script_runs
 from script_runs import Runner
 
 
+# A shell that starts the tests in the background has Ctrl-C ignored, and with them all they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A state folder of this test's own, in force for it and for all that it starts."""
