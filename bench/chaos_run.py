@@ -35,7 +35,7 @@ RESTART_S = 5.0  #: RestartSec of the unit that `scheduler service install` writ
 LOOK_EVERY_S = 0.05
 PROPORTION: tuple[Kind, ...] = ("daemon", "host", "attempt", "attempt", "attempt")
 GAP_S = 1.6  #: between two kills, in the mean
-KILLED_BY = 0.95  #: of the trials; the last kill is to be over before the last trial
+KILLED_BY = 0.8  #: of the trials; the last kill is to be over before the last trial
 DEADLINE_S = 1800.0
 RUN = "train-1"
 
@@ -169,7 +169,7 @@ class Chaos:
     def pause_s(self, planned: int) -> float:
         """Until the next kill: by chance, and shorter where trials are ahead of kills."""
         ahead = (KILLED_BY - self.done / self.trials) / (len(self.kinds) / planned)
-        return self.chance.expovariate(1 / GAP_S) * min(2.0, max(0.1, ahead))
+        return self.chance.expovariate(1 / GAP_S) * min(2.0, max(0.05, ahead))
 
     @property
     def done(self) -> int:
