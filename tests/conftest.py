@@ -12,7 +12,6 @@ import pytest
 import script_runs
 from script_runs import Runner
 
-
 # A shell that starts the tests in the background has Ctrl-C ignored, and with them all they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
