@@ -13,8 +13,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from scheduler.core.model import Rule
-from scheduler.machine.config.forms import DAYS, Hours, write_days, write_hours
 from scheduler.machine.config.settings import Config, WindowSettings
+from scheduler.machine.config.written import DAYS, Hours, write_days, write_hours
 from scheduler.machine.sizes import format_size
 
 if TYPE_CHECKING:

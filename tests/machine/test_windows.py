@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.core.model import Rule
-from scheduler.machine.config.forms import Hours, parse_days, parse_hours
 from scheduler.machine.config.settings import Config, NeighbourSettings, WindowSettings
+from scheduler.machine.config.written import Hours, parse_days, parse_hours
 from scheduler.machine.windows import (
     Edges,
     edge_triggers,

@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 
-from scheduler.machine.config.forms import mask_url
 from scheduler.machine.config.settings import (
     MANY,
     SECTIONS,
@@ -25,6 +24,7 @@ from scheduler.machine.config.settings import (
     variable,
 )
 from scheduler.machine.config.toml_lines import line_of
+from scheduler.machine.config.written import mask_url
 
 DEFAULT = "default"
 

@@ -21,13 +21,13 @@ from scheduler.machine.config.forms import (
     PROGRAMS,
     SIZE,
     URLS,
-    Hours,
     choice,
     count,
     words,
 )
 from scheduler.machine.config.keys import Key
 from scheduler.machine.config.strategies import BudgetSettings, PruningSettings, RangesSettings
+from scheduler.machine.config.written import Hours
 from scheduler.strategies.asked import SUBJECTS, Subject
 
 #: What can be told by notifications; see ``notify.event_of``.

@@ -18,8 +18,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from scheduler.machine.chronicle.entries import Entry
-from scheduler.machine.config.forms import mask_url
 from scheduler.machine.config.settings import NotifySettings
+from scheduler.machine.config.written import mask_url
 from scheduler.machine.notify import herald
 from scheduler.machine.notify.outbox import BACKOFF_S, Outbox
 from scheduler.machine.windows import instant, local_zone

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.machine.config import forms
-from scheduler.machine.config.forms import (
+from scheduler.machine.config.written import (
     Hours,
     mask_url,
     parse_clock,
