@@ -28,11 +28,8 @@ from scheduler.core.view import View
 from scheduler.machine import hosts, processes
 from scheduler.machine.api.answers import Answers, Devices, Status, Supervisor
 from scheduler.machine.budgets import Here
-from scheduler.machine.chronicle.bests import Bests
 from scheduler.machine.chronicle.chronicle import Chronicle
-from scheduler.machine.chronicle.rollbacks import Rollbacks
-from scheduler.machine.chronicle.telling import entries_of
-from scheduler.machine.chronicle.timeline import Timeline
+from scheduler.machine.chronicle.witness import Witness
 from scheduler.machine.counted import attempts, leases, trees
 from scheduler.machine.devices import Poller, blind
 from scheduler.machine.journal import Journal, Unwritten
@@ -83,10 +80,7 @@ class World:
         self._linger_s = linger_s
         self._since_s = time.time()
         self._journal_limit_bytes = JOURNAL_BYTES
-        self._chronicle = chronicle
-        self._bests = Bests(state)
-        self._rollbacks = Rollbacks(state, self._since_s)
-        self._timeline = Timeline(state.path)
+        self._witness = Witness(state, chronicle, self._since_s)
         self._is_lasting = lasting
         self._queue: SimpleQueue[Event | Given | _Call] = SimpleQueue()
         self._next: deque[Event] = deque()
@@ -99,7 +93,7 @@ class World:
             rules=rules,
             runs_at_once=runs_at_once,
             grace_s=grace_s,
-            tell=self._tell_of_run,
+            tell=self._witness.tell_of_run,
         )
         self.orders = Orders(self._queue.put)
         self._obeyed: list[Given] = []  #: those that are not answered yet
@@ -157,7 +151,7 @@ class World:
             period_s = pace.period_s(self._polled, self.view)
             self._poller.every(min(period_s, math.inf if self.is_lasting else self._linger_s))
             self._polled = self.view
-            self._timeline.look(self.view, time.time())
+            self._witness.polled(self.view, time.time())
         if any(one.state == "releasing" for one in attempts(self.view)):
             # A device shows what it got back some time after the exit.
             self._poller.nudge(again=True)
@@ -241,12 +235,7 @@ class World:
 
     def perform(self, action: Action) -> None:
         self._sessions.send(action)
-        if self._chronicle is not None:
-            self._chronicle.tell_all(entries_of(action))
-
-    def _tell_of_run(self, what: str, text: str, run: str) -> None:
-        if self._chronicle is not None:
-            self._chronicle.tell("run", what, text, run=run)
+        self._witness.acted(action)
 
     def go_blind(self, unwritten: Unwritten) -> None:
         """Holds all new starts until the journal can be written again.
@@ -262,10 +251,7 @@ class World:
     def _is_seen(self, sampled: Sampled) -> bool:
         """Does what is due once a poll; whether the core may see this one."""
         self.readings, self._read_at_s = sampled.readings, time.monotonic()
-        if self._chronicle is not None:
-            connected = self._sessions.connected
-            self._chronicle.tell_all(self._rollbacks.look(connected))
-            self._chronicle.tell_all(self._bests.look(connected))
+        self._witness.look(self._sessions.connected)
         for attempt in self._orphans.look(self._leases(), self._sessions.connected):
             self._queue.put(Vanished(at_s=time.time(), attempt=attempt))
         if not self._journal.retry():

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from msgspec import inspect
 
-from scheduler.interfaces import doctor
+from scheduler.interfaces import doctor, report
 from scheduler.interfaces.device_report import DevicesReport
 from scheduler.interfaces.overview import Overview
 from scheduler.interfaces.ranges import RangesReport
@@ -21,7 +21,17 @@ from scheduler.machine.chronicle.entries import Entry
 from scheduler.study.trials import TrialRow
 
 PAGE = Path(__file__).parents[2] / "docs" / "json.md"
-ROOTS = (Rollback, Overview, DevicesReport, doctor.Report, Runs, Entry, TrialRow, RangesReport)
+ROOTS = (
+    Rollback,
+    Overview,
+    DevicesReport,
+    doctor.Report,
+    report.Report,
+    Runs,
+    Entry,
+    TrialRow,
+    RangesReport,
+)
 #: Where two have the same name, and where an object is put together by the command itself.
 NAMES: dict[type, str] = {doctor.Report: "Checkup"}
 BY_HAND = {"Rollbacks", "Trials"}

@@ -10,11 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import optuna
 import pytest
 
 from scheduler.core.model import Change, Run
 from scheduler.interfaces import report as command
+from scheduler.machine.chronicle.timeline import NAME, Moment, Part
 from scheduler.machine.runs import RunSpec, RunStatus, write_whole
 from scheduler.machine.state import StateFolder, new_run, open_state
 from scheduler.study.storage import DurableStorage
@@ -60,8 +62,8 @@ def begin(state: StateFolder, objectives: int = 1, trials: int = 12) -> str:
         changes=(CHANGE,),
     )
     write_whole(state.run(run) / "status.json", status)
-    moment = f'[{time.time() - 5:.1f},"card",16,8,2,1,[["{run}/0.1",6,5]]]\n'
-    (state.path / "memory.jsonl").write_text(moment)
+    moment = Moment(time.time() - 5, "card", 16, 8, 2, 1, (Part(f"{run}/0.1", 6, 5),))
+    (state.path / NAME).write_bytes(msgspec.json.encode(moment) + b"\n")
     return run
 
 
@@ -99,7 +101,7 @@ def test_as_json_it_is_the_same_without_pictures(scheduler: Scheduler, state: St
     assert values == sorted(values, reverse=True)
     assert set(told["importances"]) == {"<script>x", "kind"}
     assert [one["after"] for one in told["changes"]] == ["off"]
-    assert told["memory"][0][1] == "card"
+    assert told["memory"][0]["attempts"][0]["held_bytes"] == 5
 
 
 @pytest.mark.parametrize(("objectives", "trials"), [(2, 5), (1, 0)])

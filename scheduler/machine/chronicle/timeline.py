@@ -1,7 +1,7 @@
 """How the devices' memory was used over time: a line a device and quarter minute while trials run.
 
 ``memory.jsonl`` in the state folder, for pictures; nothing is decided from it. It begins anew at
-``FILE_BYTES``, the one before is kept as ``memory.1.jsonl``: at one device some two weeks in all.
+``FILE_BYTES``, the one before is kept as ``memory.1.jsonl``: at one device some ten days in all.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ EVERY_S = 15.0
 FILE_BYTES = 8 << 20
 
 
-class Held(msgspec.Struct, frozen=True, array_like=True):
+class Part(msgspec.Struct, frozen=True):
     """One attempt's part. ``held_bytes``: None: not known."""
 
     attempt: str
@@ -27,7 +27,7 @@ class Held(msgspec.Struct, frozen=True, array_like=True):
     held_bytes: int | None
 
 
-class Moment(msgspec.Struct, frozen=True, array_like=True):
+class Moment(msgspec.Struct, frozen=True):
     """A device as it was last read; None is unknown."""
 
     at_s: float
@@ -36,7 +36,7 @@ class Moment(msgspec.Struct, frozen=True, array_like=True):
     used_bytes: int | None
     strangers_bytes: int | None
     reserve_bytes: int
-    attempts: tuple[Held, ...]
+    attempts: tuple[Part, ...]
 
 
 class Timeline:
@@ -88,7 +88,7 @@ def _moment(device: DeviceView, now_s: float) -> Moment:
         device.strangers_bytes,
         device.budget.reserve_bytes,
         tuple(
-            Held(one.attempt.id, one.attempt.promise_bytes, one.held_bytes)
+            Part(one.attempt.id, one.attempt.promise_bytes, one.held_bytes)
             for one in device.attempts
         ),
     )

@@ -10,7 +10,7 @@ from probes.reading import Device
 from scheduler.core.model import Attempt, Budget, Trial
 from scheduler.core.view import AttemptView, DeviceView, View
 from scheduler.machine.chronicle import timeline
-from scheduler.machine.chronicle.timeline import EVERY_S, NAME, OLD, Held, Timeline, read_moments
+from scheduler.machine.chronicle.timeline import EVERY_S, NAME, OLD, Part, Timeline, read_moments
 
 GIB = 1 << 30
 
@@ -73,7 +73,7 @@ def test_a_line_is_noted_now_and_then_and_whenever_the_company_changes(tmp_path:
     assert times(tmp_path) == [1000.0, 1002.0, 1002.0 + EVERY_S, 1020.0]
     moments = list(read_moments(tmp_path, 1001.0, 1003.0))
     assert [one.attempts for one in moments] == [
-        (Held("r/0.1", 6 * GIB, 2 * GIB), Held("r/1.1", 6 * GIB, None))
+        (Part("r/0.1", 6 * GIB, 2 * GIB), Part("r/1.1", 6 * GIB, None))
     ]
     assert moments[0].strangers_bytes is None
     assert stat.S_IMODE(os.stat(tmp_path / NAME).st_mode) == 0o600
@@ -101,7 +101,7 @@ def test_it_is_bounded_and_what_came_before_is_kept(tmp_path: Path) -> None:
 def test_lines_that_are_torn_or_foreign_are_passed_over(tmp_path: Path) -> None:
     Timeline(tmp_path).look(view(GIB), 1000.0)
     with open(tmp_path / NAME, "ab") as file:
-        file.write(b'[1,"card"]\n\xff\n[1000.0,"ca')
+        file.write(b'{"at_s":1}\n\xff\n{"at_s":1000.0,"dev')
     assert times(tmp_path) == [1000.0]
 
 
