@@ -29,8 +29,8 @@ from optuna.trial import FrozenTrial
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from scheduler.machine.state import StateFolder
-from scheduler.study.record import PUT_BACK
-from scheduler.study.storage import DurableStorage
+from scheduler.study.keeping.record import PUT_BACK
+from scheduler.study.keeping.storage import DurableStorage
 from tests.emulated.card import EmulatedCard
 
 ENQUEUED = [number / 100 for number in range(10)]

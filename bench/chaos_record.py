@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 from optuna.trial import FrozenTrial, TrialState
 
 from scheduler.core.model import Process
-from scheduler.study.record import HISTORY, MARK, PUT_BACK
+from scheduler.study.keeping.record import HISTORY, MARK, PUT_BACK
 
 Kind = Literal["daemon", "host", "attempt"]
 

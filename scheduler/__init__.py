@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from scheduler.study.rolling import Rolling, RollingSharpe
+    from scheduler.study.offered.rolling import Rolling, RollingSharpe
 
 __all__ = ["Rolling", "RollingSharpe", "Stopped", "checkpoint_dir", "report", "should_prune"]
 
 
 def __getattr__(name: str) -> Any:
     if name in ("Rolling", "RollingSharpe"):
-        from scheduler.study import rolling
+        from scheduler.study.offered import rolling
 
         return getattr(rolling, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -71,7 +71,7 @@ def checkpoint_dir() -> Path:
 
     Raises RuntimeError under ``scheduler run`` outside of an objective: there is no trial.
     """
-    from scheduler.study import checkpoints
+    from scheduler.study.offered import checkpoints
 
     return checkpoints.folder()
 
@@ -94,7 +94,7 @@ def report(value: float, step: int | None = None) -> None:
     Raises RuntimeError where there is no trial, and in processes that the objective has started
     (data loaders' workers, ranks), and what ``trial.report`` raises.
     """
-    from scheduler.study import reporting
+    from scheduler.study.offered import reporting
 
     reporting.report(value, step)
 
@@ -104,6 +104,6 @@ def should_prune() -> bool:
 
     As ``trial.should_prune``; where it finds the trial, and what it raises, is as for ``report``.
     """
-    from scheduler.study import reporting
+    from scheduler.study.offered import reporting
 
     return reporting.should_prune()

@@ -23,7 +23,7 @@ import optuna
 import pytest
 
 from scheduler.machine.runs import RunSpec, RunStatus, read_whole
-from scheduler.study.storage import DurableStorage
+from scheduler.study.keeping.storage import DurableStorage
 
 VARIABLE = "SCHEDULER_STATE_DIR"
 DEADLINE_S = 60.0

@@ -20,7 +20,7 @@ from scheduler.core.actions import Start
 from scheduler.core.core import Core
 from scheduler.core.events import Event
 from scheduler.machine.journal import replay
-from scheduler.study.record import CAPACITY, MARK, PUT_BACK
+from scheduler.study.keeping.record import CAPACITY, MARK, PUT_BACK
 from tests.emulated.card import EmulatedCard
 
 pytestmark = pytest.mark.processes

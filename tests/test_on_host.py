@@ -15,7 +15,7 @@ import pytest
 from cgroups import Cgroup, limited
 from script_runs import Result, Runner
 
-from scheduler.study.record import CAPACITY, MARK, PUT_BACK
+from scheduler.study.keeping.record import CAPACITY, MARK, PUT_BACK
 
 pytestmark = pytest.mark.processes
 MIB = 1 << 20

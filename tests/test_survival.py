@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from script_runs import Going, Runner, processes_of, supervisor_of
 
-from scheduler.study.record import MARK, PUT_BACK
+from scheduler.study.keeping.record import MARK, PUT_BACK
 
 pytestmark = pytest.mark.processes
 KILLS = 30

@@ -32,8 +32,8 @@ from scheduler.machine.runs import RunStatus
 from scheduler.strategies.asked import Asked, RangesAsked
 from scheduler.strategies.ranges import Limits, limits_of, table
 from scheduler.study.board import Board
-from scheduler.study.quota import Quota
-from scheduler.study.record import Record
+from scheduler.study.keeping.record import Record
+from scheduler.study.serving.quota import Quota
 from scheduler.study.strategies.changes import Changes
 from scheduler.study.strategies.narrowing import Narrowing
 from scheduler.study.strategies.plain import seen

@@ -31,7 +31,7 @@ from bench.strategies.methods import Never
 from bench.strategies.simulate import Study
 from bench.strategies.tables import Table, noise, read, table
 from scheduler.strategies.asked import WarmStartAsked
-from scheduler.study.record import Record
+from scheduler.study.keeping.record import Record
 from scheduler.study.strategies.first_settings import Source, enqueue, plan
 from scheduler.study.strategies.known_results import KnownResults
 

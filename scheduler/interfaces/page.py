@@ -15,7 +15,7 @@ from scheduler.machine.sizes import format_duration
 
 if TYPE_CHECKING:
     from scheduler.interfaces.report import Report
-    from scheduler.study.plots import Plot
+    from scheduler.study.reading.plots import Plot
 
 WIDTH = 110  #: cells of what is shown as on a terminal
 _STYLE = """

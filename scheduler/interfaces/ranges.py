@@ -54,8 +54,8 @@ def command(run: str | None, storage: tuple[str, str] | None, as_json: bool) -> 
 
 def read_report(url: str, name: str) -> RangesReport:
     """Raises BadInput where that is no study to go by, Failed where it cannot be read."""
+    from scheduler.study.reading.trials import Unreachable
     from scheduler.study.strategies.tables import SeveralObjectives, read_table  # Optuna
-    from scheduler.study.trials import Unreachable
 
     try:
         trials, rows = read_table(url, name)

@@ -50,7 +50,7 @@ def command(run: str, output: Path | None, as_json: bool) -> None:
     state = find()
     folder = known_run(state, run)
     spec, status = _read(state, run, folder)
-    from scheduler.study.trials import Unreachable, open_study  # Optuna: most of a second
+    from scheduler.study.reading.trials import Unreachable, open_study  # Optuna: most of a second
 
     try:
         with open_study(folder, spec, status) as study:
@@ -80,7 +80,7 @@ def _read(state: StateFolder, run: str, folder: Path) -> tuple[RunSpec, RunStatu
 
 
 def _report(state: StateFolder, run: str, status: RunStatus, study: Any) -> Report:
-    from scheduler.study import plots
+    from scheduler.study.reading import plots
 
     (overview,) = read_overview(state, run).runs
     begun_s = overview.spec.created_at_s if overview.spec else 0.0
@@ -101,7 +101,7 @@ def _page(report: Report, study: Any) -> str:
     except ImportError:
         raise Failed(MISSING) from None
     from scheduler.interfaces.page import page
-    from scheduler.study import plots
+    from scheduler.study.reading import plots
 
     devices = sorted({one.device for one in report.memory})
     memory = (

@@ -19,7 +19,7 @@ from scheduler.machine.sizes import format_duration
 from scheduler.machine.state import find
 
 if TYPE_CHECKING:
-    from scheduler.study.trials import TrialRow
+    from scheduler.study.reading.trials import TrialRow
 
 STATES = ("waiting", "running", "complete", "pruned", "failed", "too big", "put back")
 _VALUES_SHOWN = 3
@@ -41,7 +41,7 @@ def command(run: str, state: str | None, as_json: bool) -> None:
         spec = read_whole(folder / "run.json", RunSpec)
     if spec is None or status is None:
         raise BadInput(f"run {run} has not begun, or its folder {folder} cannot be read")
-    from scheduler.study.trials import Unreachable, read_trials  # Optuna: most of a second
+    from scheduler.study.reading.trials import Unreachable, read_trials  # Optuna: most of a second
 
     try:
         rows = read_trials(folder, spec, status)

@@ -21,7 +21,7 @@ from scheduler.machine import changes
 from scheduler.machine.room import disk_allowing
 from scheduler.machine.runs import Best, LiveTrial, RunStatus, write_whole
 from scheduler.machine.sizes import format_duration
-from scheduler.study.record import CAPACITY, KNOWN, PUT_BACK, WITHDRAWN
+from scheduler.study.keeping.record import CAPACITY, KNOWN, PUT_BACK, WITHDRAWN
 from scheduler.study.wall_clock import WallClock
 
 WRITE_EVERY_S = 0.5

@@ -20,7 +20,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from scheduler.core.model import Attempt
-from scheduler.study.stopping import Undisturbed
+from scheduler.study.attempt.stopping import Undisturbed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

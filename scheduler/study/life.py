@@ -18,7 +18,7 @@ from scheduler.machine.standing import remove_checkpoints
 from scheduler.machine.state import find
 from scheduler.study import script
 from scheduler.study.board import Board
-from scheduler.study.memory import Memory
+from scheduler.study.keeping.memory import Memory
 from scheduler.study.role_host import Host, Interrupted
 from scheduler.study.takeover import Takeover
 

@@ -17,22 +17,25 @@ from scheduler.machine.cores import usable_cores
 from scheduler.machine.runs import RunSpec
 from scheduler.machine.state import StateFolder
 from scheduler.machine.summon import NoSupervisor, ensure_supervisor
-from scheduler.study import canary, inside, link, rerun, resume, template
+from scheduler.study import inside
+from scheduler.study.attempt.role import become_attempt
 from scheduler.study.board import Board, best_of
 from scheduler.study.channel import Line
-from scheduler.study.desk import Call
-from scheduler.study.finish import Finisher
-from scheduler.study.in_turn import InTurn
-from scheduler.study.launch import Forks, Launcher, Reruns
-from scheduler.study.memory import Memory
-from scheduler.study.patient import Patient
-from scheduler.study.queue import Queue
-from scheduler.study.quota import Quota
-from scheduler.study.record import Record
-from scheduler.study.role_attempt import become_attempt
-from scheduler.study.saves import keep_only
-from scheduler.study.serve import Server
-from scheduler.study.storage import take_in
+from scheduler.study.keeping import resume
+from scheduler.study.keeping.in_turn import InTurn
+from scheduler.study.keeping.memory import Memory
+from scheduler.study.keeping.patient import Patient
+from scheduler.study.keeping.record import Record
+from scheduler.study.keeping.storage import take_in
+from scheduler.study.serving import link
+from scheduler.study.serving.desk import Call
+from scheduler.study.serving.finish import Finisher
+from scheduler.study.serving.queue import Queue
+from scheduler.study.serving.quota import Quota
+from scheduler.study.serving.saves import keep_only
+from scheduler.study.serving.serve import Server
+from scheduler.study.starting import canary, rerun, template
+from scheduler.study.starting.launch import Forks, Launcher, Reruns
 from scheduler.study.strategies.changes import Changes
 from scheduler.study.strategies.scene import Scene
 from scheduler.study.strategies.strategies import Strategies

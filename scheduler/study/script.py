@@ -18,8 +18,8 @@ from typing import Any
 import optuna
 
 from scheduler.machine.runs import RunSpec, read_whole
+from scheduler.study.attempt.role import Again
 from scheduler.study.channel import Line
-from scheduler.study.role_attempt import Again
 from scheduler.study.takeover import Takeover
 
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import optuna
 
-from scheduler.study import checkpoints
+from scheduler.study.offered import checkpoints
 
 
 class Role(Protocol):

@@ -18,7 +18,7 @@ from scheduler.interfaces.ranges import RangesReport
 from scheduler.machine.api.answers import Runs
 from scheduler.machine.changes import Rollback
 from scheduler.machine.chronicle.entries import Entry
-from scheduler.study.trials import TrialRow
+from scheduler.study.reading.trials import TrialRow
 
 PAGE = Path(__file__).parents[2] / "docs" / "json.md"
 ROOTS = (

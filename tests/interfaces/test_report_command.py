@@ -19,7 +19,7 @@ from scheduler.interfaces import report as command
 from scheduler.machine.chronicle.timeline import NAME, Moment, Part
 from scheduler.machine.runs import RunSpec, RunStatus, write_whole
 from scheduler.machine.state import StateFolder, new_run, open_state
-from scheduler.study.storage import DurableStorage
+from scheduler.study.keeping.storage import DurableStorage
 
 Scheduler = Callable[..., Any]
 CHANGE = Change(

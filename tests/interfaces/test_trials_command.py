@@ -20,10 +20,10 @@ from scheduler.core.model import Run
 from scheduler.interfaces.trials import STATES, trial_lines
 from scheduler.machine.runs import RunSpec, RunStatus, write_whole
 from scheduler.machine.state import StateFolder, new_run, open_state
-from scheduler.study.memory import Studies
-from scheduler.study.record import CAPACITY, PUT_BACK
-from scheduler.study.storage import DurableStorage
-from scheduler.study.trials import State, TrialRow, _read_only, read_trials
+from scheduler.study.keeping.memory import Studies
+from scheduler.study.keeping.record import CAPACITY, PUT_BACK
+from scheduler.study.keeping.storage import DurableStorage
+from scheduler.study.reading.trials import State, TrialRow, _read_only, read_trials
 
 Scheduler = Callable[..., Any]
 

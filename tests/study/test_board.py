@@ -22,8 +22,8 @@ from scheduler.study.board import (
     progress_line,
     time_left_s,
 )
-from scheduler.study.live import Live
-from scheduler.study.record import CAPACITY, PUT_BACK
+from scheduler.study.keeping.record import CAPACITY, PUT_BACK
+from scheduler.study.serving.live import Live
 from scheduler.study.wall_clock import WallClock
 
 

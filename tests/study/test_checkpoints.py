@@ -19,9 +19,9 @@ from script_runs import Going, Runner
 from scheduler.core.events import Event, Saved
 from scheduler.core.model import Attempt, Trial
 from scheduler.machine.journal import replay
-from scheduler.study.checkpoints import newest_change_s, path_of
-from scheduler.study.live import Live
-from scheduler.study.saves import TELL_EVERY_S, Saves, keep_only
+from scheduler.study.offered.checkpoints import newest_change_s, path_of
+from scheduler.study.serving.live import Live
+from scheduler.study.serving.saves import TELL_EVERY_S, Saves, keep_only
 from tests.emulated.card import EmulatedCard
 from tests.emulated.tree import RX_7900_GRE
 
@@ -289,8 +289,8 @@ def test_saves_are_told_once_and_not_too_often(
     """Each newer one, at most one in five seconds; not what was there; again for a new
     supervisor; nothing of an attempt that has ended."""
     now_s, change_s = 100.0, 10.0
-    monkeypatch.setattr("scheduler.study.saves.time.monotonic", lambda: now_s)
-    monkeypatch.setattr("scheduler.study.saves.newest_change_s", lambda path: change_s)
+    monkeypatch.setattr("scheduler.study.serving.saves.time.monotonic", lambda: now_s)
+    monkeypatch.setattr("scheduler.study.serving.saves.newest_change_s", lambda path: change_s)
     told: list[float] = []
     saves = Saves(tmp_path, 0, lambda saved: told.append(saved.saved_at_s))
     live = a_live()

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 from script_runs import Runner
 
-from scheduler.study.prepare import _WhenImported
+from scheduler.study.attempt.prepare import _WhenImported
 
 GPU_CALLS = """
     import sys
-    from scheduler.study.prepare import cap_torch
+    from scheduler.study.attempt.prepare import cap_torch
 
     def asked():
         '''What we ask of torch when the GPU is initialised: the fractions that are set.'''

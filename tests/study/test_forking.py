@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from script_runs import Result, Runner
 
-from scheduler.study import canary
+from scheduler.study.starting import canary
 
 pytestmark = pytest.mark.processes
 
@@ -242,8 +242,9 @@ def test_a_plain_process_may_be_forked() -> None:
 
 def in_fresh_process(code: str) -> str:
     """What *code* prints there."""
+    begin = "from scheduler.study.starting import canary"
     done = subprocess.run(
-        [sys.executable, "-c", f"from scheduler.study import canary\n{textwrap.dedent(code)}"],
+        [sys.executable, "-c", f"{begin}\n{textwrap.dedent(code)}"],
         capture_output=True,
         text=True,
         timeout=60,

@@ -12,7 +12,7 @@ import pytest
 from script_runs import Runner
 
 from scheduler.machine.runs import RunSpec
-from scheduler.study.courtesy import OOM_SCORE, read_io_priority
+from scheduler.study.attempt.courtesy import OOM_SCORE, read_io_priority
 
 ROOT = Path(__file__).parents[2]
 IO_KNOWN = pytest.mark.skipif(
@@ -74,7 +74,7 @@ def courteous(nice: int, io: str, before: str = "pass", times: int = 1) -> list[
     text = f"""
 import json, os
 from pathlib import Path
-from scheduler.study import courtesy
+from scheduler.study.attempt import courtesy
 {before}
 for _ in range({times}):
     courtesy.be_courteous({nice}, {io!r})

@@ -186,7 +186,7 @@ def test_an_outcome_that_was_written_down_is_told_by_the_resume(scripts: Runner)
     text = """
         import os, pathlib, signal
         import optuna, tell
-        from scheduler.study import outcome
+        from scheduler.study.keeping import outcome
 
         written = outcome.write_down
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.exceptions import TrialPruned
 
-from scheduler.study import outcome
-from scheduler.study.outcome import Outcome, Unfit
+from scheduler.study.keeping import outcome
+from scheduler.study.keeping.outcome import Outcome, Unfit
 
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
 THINGS = st.one_of(NUMBERS, st.none(), st.text(max_size=5), st.integers(-(2**70), 2**70))

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.core.model import Trial
-from scheduler.study.queue import Queue
-from scheduler.study.quota import Quota
+from scheduler.study.serving.queue import Queue
+from scheduler.study.serving.quota import Quota
 
 
 def trial(number: int) -> Trial:

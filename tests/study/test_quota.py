@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.study.quota import Quota
+from scheduler.study.serving.quota import Quota
 
 
 @given(n_trials=st.integers(0, 20), begun=st.integers(0, 30))

@@ -10,9 +10,9 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from scheduler.study import inside
-from scheduler.study.in_turn import InTurn, as_read_lately
-from scheduler.study.recent import AT_LEAST_S, Recent
-from scheduler.study.storage import DurableStorage
+from scheduler.study.keeping.in_turn import InTurn, as_read_lately
+from scheduler.study.keeping.recent import AT_LEAST_S, Recent
+from scheduler.study.keeping.storage import DurableStorage
 
 
 class Scene:

@@ -10,13 +10,14 @@ from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 
 from scheduler.core.model import Trial
-from scheduler.study import inside, resume
+from scheduler.study import inside
 from scheduler.study.board import Board
-from scheduler.study.finish import Finisher
-from scheduler.study.in_turn import InTurn
-from scheduler.study.outcome import Outcome, write_down
-from scheduler.study.record import CAPACITY, HISTORY, MARK, PUT_BACK, Record
-from scheduler.study.storage import DurableStorage
+from scheduler.study.keeping import resume
+from scheduler.study.keeping.in_turn import InTurn
+from scheduler.study.keeping.outcome import Outcome, write_down
+from scheduler.study.keeping.record import CAPACITY, HISTORY, MARK, PUT_BACK, Record
+from scheduler.study.keeping.storage import DurableStorage
+from scheduler.study.serving.finish import Finisher
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning"),

@@ -19,16 +19,16 @@ from script_runs import Going, Result, Runner
 from scheduler.core.model import Attempt, Trial
 from scheduler.machine import processes
 from scheduler.study.channel import Answer, Line
-from scheduler.study.live import Live
-from scheduler.study.reactor import Reactor
-from scheduler.study.signalling import Signalling
+from scheduler.study.serving.live import Live
+from scheduler.study.serving.reactor import Reactor
+from scheduler.study.serving.signalling import Signalling
 
 ROOT = Path(__file__).parents[2]
 BEGIN = """
     import os, signal, sys, threading, time
     from scheduler import Stopped
-    from scheduler.study import stopping
-    from scheduler.study.stopping import Undisturbed, raised_in_objective
+    from scheduler.study.attempt import stopping
+    from scheduler.study.attempt.stopping import Undisturbed, raised_in_objective
 
     def term():
         os.kill(os.getpid(), signal.SIGTERM)

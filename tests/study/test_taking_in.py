@@ -10,9 +10,10 @@ from pathlib import Path
 import optuna
 import pytest
 
-from scheduler.study import inside, requests
-from scheduler.study.memory import Memory, file_of
-from scheduler.study.storage import COPIED, DurableStorage, take_in
+from scheduler.study import inside
+from scheduler.study.keeping.memory import Memory, file_of
+from scheduler.study.keeping.storage import COPIED, DurableStorage, take_in
+from scheduler.study.serving import requests
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 

@@ -30,7 +30,7 @@ from scheduler.strategies.shown import BudgetShown
 from scheduler.strategies.wishes import count_of, number_of
 from scheduler.study import inside
 from scheduler.study.board import finished_at_s
-from scheduler.study.record import CAPACITY, PUT_BACK
+from scheduler.study.keeping.record import CAPACITY, PUT_BACK
 from scheduler.study.strategies.scene import Scene
 
 KEPT = "scheduler:budget"

@@ -15,8 +15,8 @@ from optuna.trial import FrozenTrial, TrialState
 from scheduler.strategies.asked import WarmStartAsked
 from scheduler.strategies.warm_start import Setting, distinct, same
 from scheduler.study import inside
-from scheduler.study.earlier import read_study
-from scheduler.study.record import FIXED, KNOWN, PUT_BACK, WARM, WITHDRAWN, Record
+from scheduler.study.keeping.record import FIXED, KNOWN, PUT_BACK, WARM, WITHDRAWN, Record
+from scheduler.study.reading.earlier import read_study
 
 
 class Unlike(Exception):

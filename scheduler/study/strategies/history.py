@@ -15,7 +15,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from scheduler.strategies.curves import Curve, Direction, State, curve
-from scheduler.study.record import CAPACITY, MARK, PUT_BACK, WITHDRAWN
+from scheduler.study.keeping.record import CAPACITY, MARK, PUT_BACK, WITHDRAWN
 
 CONTROL = "scheduler:control"
 VERDICT = "scheduler:verdict"

@@ -16,7 +16,7 @@ from optuna.distributions import BaseDistribution, check_distribution_compatibil
 from optuna.trial import FrozenTrial, TrialState
 
 from scheduler.study import inside
-from scheduler.study.record import CAPACITY, KNOWN, WITHDRAWN
+from scheduler.study.keeping.record import CAPACITY, KNOWN, WITHDRAWN
 
 #: In one go, and one trial more: one with 50 reports takes tens of milliseconds on SQLite, a
 #: thousand of them a minute, and attempts that ask are not to wait for that.

@@ -26,7 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from scheduler.strategies.ranges import Limits, holds, narrowed
 from scheduler.study import inside
-from scheduler.study.record import FIXED
+from scheduler.study.keeping.record import FIXED
 from scheduler.study.strategies.plain import distribution_of, range_of
 
 #: Of a trial: under which ranges it was drawn, from 1; below 0: full ones, after narrowed ones.

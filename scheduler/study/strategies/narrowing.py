@@ -27,7 +27,8 @@ from scheduler.strategies.ranges import (
 from scheduler.strategies.shown import RangesShown
 from scheduler.strategies.wins import Drawn
 from scheduler.study import inside
-from scheduler.study.record import CAPACITY
+from scheduler.study.keeping.record import CAPACITY
+from scheduler.study.reading.trials import Unreachable
 from scheduler.study.strategies.narrowed import FULL, VERSION, NarrowedSampler
 from scheduler.study.strategies.plain import range_of, seen, value_of
 from scheduler.study.strategies.scene import Scene
@@ -38,7 +39,6 @@ from scheduler.study.strategies.tables import (
     said,
     why_none,
 )
-from scheduler.study.trials import Unreachable
 
 OWN_TRIALS = 20  #: complete ones of this study, after which it narrows by itself
 UNKNOWN_AFTER = 5  #: complete trials without a parameter, and it is said that there is none

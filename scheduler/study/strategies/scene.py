@@ -9,8 +9,8 @@ import optuna
 
 from scheduler.strategies.asked import Asked
 from scheduler.study.board import Board
-from scheduler.study.quota import Quota
-from scheduler.study.record import Record
+from scheduler.study.keeping.record import Record
+from scheduler.study.serving.quota import Quota
 from scheduler.study.strategies.changes import Changes
 
 

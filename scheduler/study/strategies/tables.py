@@ -8,7 +8,7 @@ import msgspec
 from optuna.study import StudyDirection
 
 from scheduler.strategies.ranges import Limits, Row, table
-from scheduler.study.earlier import read_study
+from scheduler.study.reading.earlier import read_study
 from scheduler.study.strategies.plain import seen
 
 

@@ -25,13 +25,13 @@ from scheduler.strategies.shown import WarmStartShown
 from scheduler.strategies.warm_start import Setting
 from scheduler.study import inside
 from scheduler.study.board import best_of
-from scheduler.study.record import CAPACITY, FIXED, KNOWN, PUT_BACK, WARM, WITHDRAWN
+from scheduler.study.keeping.record import CAPACITY, FIXED, KNOWN, PUT_BACK, WARM, WITHDRAWN
+from scheduler.study.reading.trials import Unreachable
 from scheduler.study.strategies import first_settings
 from scheduler.study.strategies.first_settings import Plan, Source
 from scheduler.study.strategies.known_results import KnownResults
 from scheduler.study.strategies.plain import range_of
 from scheduler.study.strategies.scene import Scene
-from scheduler.study.trials import Unreachable
 
 
 class WarmStart:

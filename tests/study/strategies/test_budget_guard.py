@@ -20,8 +20,8 @@ from scheduler.strategies.asked import Asked, BudgetAsked
 from scheduler.strategies.wishes import ANSWERS, FILE, Answers, Key, Wishes
 from scheduler.study import inside
 from scheduler.study.board import Board, best_of
-from scheduler.study.quota import Quota
-from scheduler.study.record import CAPACITY, Record
+from scheduler.study.keeping.record import CAPACITY, Record
+from scheduler.study.serving.quota import Quota
 from scheduler.study.strategies.budget import BudgetGuard
 from scheduler.study.strategies.changes import Changes
 from scheduler.study.strategies.scene import Scene

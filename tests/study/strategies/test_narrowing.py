@@ -17,8 +17,8 @@ from scheduler.machine.runs import RunStatus
 from scheduler.strategies.asked import Asked, RangesAsked, WarmStartAsked
 from scheduler.strategies.shown import RangesShown
 from scheduler.study.board import Board
-from scheduler.study.quota import Quota
-from scheduler.study.record import Record
+from scheduler.study.keeping.record import Record
+from scheduler.study.serving.quota import Quota
 from scheduler.study.strategies.changes import Changes
 from scheduler.study.strategies.narrowed import FULL, VERSION, NarrowedSampler
 from scheduler.study.strategies.narrowing import OWN_TRIALS, Narrowing

@@ -18,9 +18,9 @@ from scheduler.machine.runs import RunStatus
 from scheduler.strategies.asked import Asked, PruningAsked
 from scheduler.study import inside
 from scheduler.study.board import Board
-from scheduler.study.quota import Quota
-from scheduler.study.record import Record
-from scheduler.study.resume import once_more
+from scheduler.study.keeping.record import Record
+from scheduler.study.keeping.resume import once_more
+from scheduler.study.serving.quota import Quota
 from scheduler.study.strategies.changes import Changes
 from scheduler.study.strategies.history import CONTROL, VERDICT, History, Reports
 from scheduler.study.strategies.ladder import AutoPruner

@@ -20,11 +20,12 @@ from scheduler.core.model import Trial
 from scheduler.machine.runs import RunStatus
 from scheduler.strategies.asked import Asked, WarmStartAsked
 from scheduler.strategies.shown import WarmStartShown
-from scheduler.study import inside, resume
+from scheduler.study import inside
 from scheduler.study.board import Board, best_of
-from scheduler.study.quota import Quota
-from scheduler.study.record import KNOWN, WARM, WITHDRAWN, Record
-from scheduler.study.storage import DurableStorage
+from scheduler.study.keeping import resume
+from scheduler.study.keeping.record import KNOWN, WARM, WITHDRAWN, Record
+from scheduler.study.keeping.storage import DurableStorage
+from scheduler.study.serving.quota import Quota
 from scheduler.study.strategies.changes import Changes
 from scheduler.study.strategies.scene import Scene
 from scheduler.study.strategies.warm_start import WarmStart

@@ -7,9 +7,10 @@ from typing import Any, NoReturn
 
 import optuna
 
-from scheduler.study import attempt, inside
+from scheduler.study import inside
+from scheduler.study.attempt import run as attempt
+from scheduler.study.attempt.standins import StandInStorage
 from scheduler.study.channel import Go, Line, StudyHandle
-from scheduler.study.standins import StandInStorage
 from scheduler.study.takeover import Takeover, catch_of, name_of
 
 

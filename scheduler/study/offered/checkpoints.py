@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from scheduler.study.current import trial_on_the_stack
+from scheduler.study.offered.current import trial_on_the_stack
 
 #: In an attempt's environment, so that what it starts (data loaders, ranks) finds the same folder.
 VARIABLE = "SCHEDULER_CHECKPOINTS"

@@ -14,7 +14,7 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
-from scheduler.study.recent import Recent
+from scheduler.study.keeping.recent import Recent
 
 
 class InTurn(BaseStorage):

@@ -19,8 +19,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from scheduler.machine.runs import RunSpec, RunStatus, read_whole
-from scheduler.study.memory import Studies
-from scheduler.study.record import CAPACITY, PUT_BACK
+from scheduler.study.keeping.memory import Studies
+from scheduler.study.keeping.record import CAPACITY, PUT_BACK
 
 State = Literal["waiting", "running", "complete", "pruned", "failed", "too big", "put back"]
 

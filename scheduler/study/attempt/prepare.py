@@ -25,9 +25,10 @@ from typing import Any, NoReturn
 
 import threadpoolctl
 
-from scheduler.study import checkpoints, stopping
+from scheduler.study.attempt import stopping
+from scheduler.study.attempt.courtesy import be_courteous
 from scheduler.study.channel import Go
-from scheduler.study.courtesy import be_courteous
+from scheduler.study.offered import checkpoints
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",

@@ -7,7 +7,7 @@ much as can be known. Pure.
 from __future__ import annotations
 
 from scheduler.core.model import Trial
-from scheduler.study.quota import Quota
+from scheduler.study.serving.quota import Quota
 
 
 class Queue:

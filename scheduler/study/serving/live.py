@@ -14,8 +14,8 @@ import optuna
 from scheduler.core.model import Attempt, Evidence, Process, Trial
 from scheduler.machine.runs import LiveTrial
 from scheduler.study import inside
-from scheduler.study.launch import Peer
-from scheduler.study.outcome import Outcome
+from scheduler.study.keeping.outcome import Outcome
+from scheduler.study.starting.launch import Peer
 
 PARAMS_SHOWN = 8
 TEXT_SHOWN = 40

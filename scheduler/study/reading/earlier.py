@@ -15,7 +15,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from scheduler.study import inside
-from scheduler.study.trials import Unreachable
+from scheduler.study.reading.trials import Unreachable
 
 SQLITE = "sqlite:///"
 

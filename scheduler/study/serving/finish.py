@@ -16,8 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 from scheduler.core.model import Trial
 from scheduler.study import inside
 from scheduler.study.board import Board, best_of
-from scheduler.study.outcome import Outcome, Unfit
-from scheduler.study.record import Record
+from scheduler.study.keeping.outcome import Outcome, Unfit
+from scheduler.study.keeping.record import Record
 
 Callback = Callable[[optuna.Study, FrozenTrial], None]
 

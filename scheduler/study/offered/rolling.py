@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import SupportsFloat
 
-from scheduler.study import reporting
+from scheduler.study.offered import reporting
 
 #: What of a spread, as a part of the largest value, is rounding: ten times a tenth is not one.
 ROUNDING = 1e-12

@@ -6,8 +6,8 @@ import signal
 
 from scheduler.core.model import Process
 from scheduler.machine import processes
-from scheduler.study.live import Live
-from scheduler.study.reactor import Reactor
+from scheduler.study.serving.live import Live
+from scheduler.study.serving.reactor import Reactor
 
 CHILDREN_GRACE_S = 5.0  #: for what an attempt has left in its session when it is gone
 LINGER_S = 30.0  #: how long the exit handlers of a finished attempt may take

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Protocol
 
 from scheduler.core.model import Attempt, Budget
-from scheduler.study import rerun
 from scheduler.study.channel import Answer, Go, answer
-from scheduler.study.template import Template
+from scheduler.study.starting import rerun
+from scheduler.study.starting.template import Template
 
 
 @dataclass(eq=False)

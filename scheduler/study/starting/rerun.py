@@ -16,9 +16,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from scheduler.machine.runs import RunSpec, read_whole
+from scheduler.study.attempt.courtesy import be_courteous
+from scheduler.study.attempt.prepare import die_with_parent, restore_signals, thread_environment
 from scheduler.study.channel import Line
-from scheduler.study.courtesy import be_courteous
-from scheduler.study.prepare import die_with_parent, restore_signals, thread_environment
 
 
 class Spare:
@@ -54,7 +54,7 @@ def spawn(
     with theirs, open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as output:
         process = subprocess.Popen(
             [
-                *(sys.executable, "-P", "-m", "scheduler.study.rerun"),
+                *(sys.executable, "-P", "-m", "scheduler.study.starting.rerun"),
                 *(str(folder), str(line), str(theirs.fileno()), str(os.getpid())),
             ],
             stdin=subprocess.DEVNULL,

@@ -13,14 +13,15 @@ from typing import Any, Literal
 import optuna
 
 from scheduler.core.model import Attempt, Budget, Run
-from scheduler.study import inside, requests
-from scheduler.study.asking import Asking
+from scheduler.study import inside
 from scheduler.study.channel import Answer, Go, Raised, Request, answer
-from scheduler.study.checkpoints import path_of
-from scheduler.study.in_turn import as_read_lately
-from scheduler.study.launch import Peer
-from scheduler.study.live import Live
-from scheduler.study.reactor import Reactor
+from scheduler.study.keeping.in_turn import as_read_lately
+from scheduler.study.offered.checkpoints import path_of
+from scheduler.study.serving import requests
+from scheduler.study.serving.asking import Asking
+from scheduler.study.serving.live import Live
+from scheduler.study.serving.reactor import Reactor
+from scheduler.study.starting.launch import Peer
 from scheduler.study.strategies.strategies import Strategies
 
 

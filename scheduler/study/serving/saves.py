@@ -12,8 +12,8 @@ from pathlib import Path
 
 from scheduler.core.events import Saved
 from scheduler.core.model import Trial
-from scheduler.study.checkpoints import newest_change_s, path_of
-from scheduler.study.live import Live
+from scheduler.study.offered.checkpoints import newest_change_s, path_of
+from scheduler.study.serving.live import Live
 
 LOOK_EVERY_S = 1.0
 #: A script may save after each step. When it last did is wanted to know what a stop would cost,

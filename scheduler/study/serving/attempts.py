@@ -20,18 +20,18 @@ from scheduler.core.events import Exited, Running, Started
 from scheduler.core.model import Attempt, Budget, Evidence, Trial
 from scheduler.machine import processes
 from scheduler.machine.runs import LiveTrial
-from scheduler.study.asking import Asking
 from scheduler.study.board import Board
-from scheduler.study.desk import Call, Desk
-from scheduler.study.finish import Finisher
-from scheduler.study.launch import Ended, Forked, Launcher, LauncherGone, tail
-from scheduler.study.live import Live, evidence_of
-from scheduler.study.outcome import read as read_outcome
-from scheduler.study.reactor import Reactor
-from scheduler.study.record import Record
-from scheduler.study.resume import once_more
-from scheduler.study.saves import LOOK_EVERY_S, Saves
-from scheduler.study.signalling import Signalling
+from scheduler.study.keeping.outcome import read as read_outcome
+from scheduler.study.keeping.record import Record
+from scheduler.study.keeping.resume import once_more
+from scheduler.study.serving.asking import Asking
+from scheduler.study.serving.desk import Call, Desk
+from scheduler.study.serving.finish import Finisher
+from scheduler.study.serving.live import Live, evidence_of
+from scheduler.study.serving.reactor import Reactor
+from scheduler.study.serving.saves import LOOK_EVERY_S, Saves
+from scheduler.study.serving.signalling import Signalling
+from scheduler.study.starting.launch import Ended, Forked, Launcher, LauncherGone, tail
 
 MAX_SPARE_DEATHS = 3
 

@@ -22,13 +22,13 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import NoReturn
 
-from scheduler.study.channel import HostGone, Line
-from scheduler.study.prepare import (
+from scheduler.study.attempt.prepare import (
     die_with_parent,
     forget_inherited_endings,
     leave,
     restore_signals,
 )
+from scheduler.study.channel import HostGone, Line
 
 Begin = Callable[[Line], None]
 

@@ -12,7 +12,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from scheduler.machine.room import insist
-from scheduler.study.in_turn import InTurn
+from scheduler.study.keeping.in_turn import InTurn
 
 
 class Patient(InTurn):

@@ -15,9 +15,9 @@ from optuna.trial import TrialState
 
 from scheduler.core.model import Trial
 from scheduler.study.board import TIMES_KEPT, counted_as, duration_s, finished_at_s
-from scheduler.study.finish import Finisher
-from scheduler.study.outcome import read
-from scheduler.study.record import PUT_BACK, Record
+from scheduler.study.keeping.outcome import read
+from scheduler.study.keeping.record import PUT_BACK, Record
+from scheduler.study.serving.finish import Finisher
 
 
 def take_up(record: Record, finisher: Finisher, outcomes: Path, resumed: bool) -> list[Trial]:

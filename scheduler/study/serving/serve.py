@@ -19,16 +19,16 @@ from scheduler.core.actions import Halt, Hold, Note, Settle, Start, Stop
 from scheduler.core.events import Left, Limited, Offered, Running, Withdrawn
 from scheduler.core.model import Attempt, Change
 from scheduler.study import inside
-from scheduler.study.asking import Asking
-from scheduler.study.attempts import Attempts
 from scheduler.study.board import Board
-from scheduler.study.desk import Call
-from scheduler.study.finish import Finisher
-from scheduler.study.launch import Launcher
-from scheduler.study.link import Link
-from scheduler.study.queue import Queue
-from scheduler.study.reactor import Reactor, ending_signals
-from scheduler.study.record import Record
+from scheduler.study.keeping.record import Record
+from scheduler.study.serving.asking import Asking
+from scheduler.study.serving.attempts import Attempts
+from scheduler.study.serving.desk import Call
+from scheduler.study.serving.finish import Finisher
+from scheduler.study.serving.link import Link
+from scheduler.study.serving.queue import Queue
+from scheduler.study.serving.reactor import Reactor, ending_signals
+from scheduler.study.starting.launch import Launcher
 
 REJOIN_EVERY_S = 0.5
 PATIENCE_S = 1.0

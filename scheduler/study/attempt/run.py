@@ -19,11 +19,14 @@ import optuna
 
 from scheduler import Stopped
 from scheduler.machine.room import insist, is_disks, obstacle, wait_for_room
-from scheduler.study import inside, outcome, reporting, stopping
+from scheduler.study import inside
+from scheduler.study.attempt import stopping
+from scheduler.study.attempt.prepare import leave, prepare
+from scheduler.study.attempt.standins import StandInPruner, StandInSampler, StandInStorage
 from scheduler.study.channel import Go, HostGone, Line
-from scheduler.study.prepare import leave, prepare
-from scheduler.study.record import WARM
-from scheduler.study.standins import StandInPruner, StandInSampler, StandInStorage
+from scheduler.study.keeping import outcome
+from scheduler.study.keeping.record import WARM
+from scheduler.study.offered import reporting
 
 Objective = Callable[[optuna.Trial], Any]
 

@@ -10,7 +10,7 @@ import os
 import threading
 from typing import Any
 
-from scheduler.study import current
+from scheduler.study.offered import current
 
 _attempts: Any = None  #: the trial of the attempt that this process is
 _pid = 0  #: the process that it belongs to, not one that the objective has forked

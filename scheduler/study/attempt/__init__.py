@@ -1,0 +1,1 @@
+"""The end of the line in an attempt's own process."""

@@ -1,0 +1,1 @@
+"""What of a run survives, and the storages it is in."""

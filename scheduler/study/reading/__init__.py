@@ -1,0 +1,1 @@
+"""Studies read by others than their host."""

@@ -1,0 +1,1 @@
+"""The host while it serves an ``optimize`` call."""

@@ -1,0 +1,1 @@
+"""How an attempt's process comes to be."""
