@@ -40,6 +40,7 @@ def spawn() -> Iterator[Spawn]:
         begun.append(
             subprocess.Popen(
                 [sys.executable, "-c", code],
+                stdin=subprocess.PIPE,  # nothing comes: one that asks for a line waits for ever
                 stdout=subprocess.PIPE,
                 text=True,
                 start_new_session=True,
@@ -53,7 +54,9 @@ def spawn() -> Iterator[Spawn]:
             processes.send(member, signal.SIGKILL)
         one.kill()
         one.wait()
+        assert one.stdin is not None
         assert one.stdout is not None
+        one.stdin.close()
         one.stdout.close()
 
 
