@@ -26,7 +26,7 @@ from bench.strategies.simulate import Outcome, simulate
 from bench.strategies.tables import Table, read
 from probes.reading import Device
 from scheduler import loop
-from scheduler.core.actions import Action
+from scheduler.core.actions import Action, Settle, Start
 from scheduler.core.core import Core
 from scheduler.core.events import Event
 from scheduler.core.model import Budget, Run, Trial
@@ -44,13 +44,14 @@ class Company:
     """Follows a simulated card, and keeps how many attempts ran at once, at most."""
 
     def __init__(self, world: SimulatedWorld) -> None:
-        self.world, self.most = world, 0
+        self.world, self.now, self.most = world, 0, 0
 
     def next_event(self) -> Event | None:
-        self.most = max(self.most, len(self.world._bodies))
         return self.world.next_event()
 
     def perform(self, action: Action) -> None:
+        self.now += isinstance(action, Start) - isinstance(action, Settle)
+        self.most = max(self.most, self.now)
         self.world.perform(action)
 
 

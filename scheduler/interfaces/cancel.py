@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from scheduler.interfaces.logs import known_run
+from scheduler.interfaces.known import known_run
 from scheduler.interfaces.ordering import give
 from scheduler.machine.state import find
 

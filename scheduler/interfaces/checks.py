@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from scheduler.core.model import Run
 from scheduler.interfaces.errors import BadInput
-from scheduler.interfaces.logs import known_run
+from scheduler.interfaces.known import known_run
 from scheduler.machine import budgets, hosts
 from scheduler.machine.admittance import misfit
 from scheduler.machine.config.loading import Config, ConfigError, here_with, load, load_settings

@@ -9,7 +9,7 @@ import click
 
 from scheduler.interfaces.client import NoAnswer, ask
 from scheduler.interfaces.errors import Failed
-from scheduler.interfaces.logs import known_run
+from scheduler.interfaces.known import known_run
 from scheduler.interfaces.ordering import NO_SUPERVISOR
 from scheduler.interfaces.paint import printable
 from scheduler.interfaces.run_table import format_time

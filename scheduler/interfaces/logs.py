@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from scheduler.interfaces.errors import BadInput
+from scheduler.interfaces.known import known_run
 from scheduler.machine.hosts import is_host_alive
 from scheduler.machine.state import StateFolder, find
 
@@ -30,15 +31,6 @@ def command(run: str, trial: int, follow: bool) -> None:
         _print(path, state, run, follow)
     except KeyboardInterrupt:
         click.echo()
-
-
-def known_run(state: StateFolder, run: str) -> Path:
-    """The folder of a run. Raises BadInput, with the latest runs, where there is none."""
-    runs = state.run_ids()
-    if run not in runs:
-        latest = f"the latest are: {', '.join(runs[:10])}" if runs else "there are none yet"
-        raise BadInput(f"there is no run {run!r} in {state.path}; {latest}")
-    return state.run(run)
 
 
 def _existing_logs(folder: Path) -> str:

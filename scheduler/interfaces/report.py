@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from pathlib import Path
@@ -13,10 +12,10 @@ import msgspec
 
 from scheduler.core.model import Change
 from scheduler.interfaces.errors import BadInput, Failed
-from scheduler.interfaces.logs import known_run
+from scheduler.interfaces.known import begun_run
 from scheduler.interfaces.overview import RunOverview, read_overview
 from scheduler.machine.chronicle.timeline import Moment, read_moments
-from scheduler.machine.runs import RunSpec, RunStatus, read_whole
+from scheduler.machine.runs import RunStatus
 from scheduler.machine.state import StateFolder, find
 
 BEST_SHOWN = 20
@@ -48,8 +47,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 def command(run: str, output: Path | None, as_json: bool) -> None:
     """Write one page of HTML with all of RUN: plots, best trials, memory, what was changed."""
     state = find()
-    folder = known_run(state, run)
-    spec, status = _read(state, run, folder)
+    folder, spec, status = begun_run(state, run)
     from scheduler.study.reading.trials import Unreachable, open_study  # Optuna: most of a second
 
     try:
@@ -67,16 +65,6 @@ def command(run: str, output: Path | None, as_json: bool) -> None:
     except OSError as error:
         raise BadInput(f"{path} cannot be written: {error.strerror}") from None
     click.echo(f"wrote {path} ({len(page) / 1e6:.1f} MB, needs no network)")
-
-
-def _read(state: StateFolder, run: str, folder: Path) -> tuple[RunSpec, RunStatus]:
-    spec = status = None
-    with contextlib.suppress(msgspec.MsgspecError, ValueError, OSError):
-        spec = read_whole(folder / "run.json", RunSpec)
-        status = read_whole(folder / "status.json", RunStatus)
-    if spec is None or status is None:
-        raise BadInput(f"run {run} has not begun, or its folder {folder} cannot be read")
-    return spec, status
 
 
 def _report(state: StateFolder, run: str, status: RunStatus, study: Any) -> Report:
@@ -108,7 +96,7 @@ def _page(report: Report, study: Any) -> str:
         plots.memory_plot(device, [one for one in report.memory if one.device == device])
         for device in devices
     )
-    return page(report, [*plots.plots(study), *memory])
+    return page(report, [*plots.plots(study, has_importances=bool(report.importances)), *memory])
 
 
 def _write(path: Path, text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from scheduler.interfaces.errors import BadInput
-from scheduler.interfaces.logs import known_run
+from scheduler.interfaces.known import known_run
 from scheduler.interfaces.ordering import give
 from scheduler.machine.api.listing import read_run
 from scheduler.machine.state import find

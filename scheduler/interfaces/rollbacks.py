@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import click
 
 from scheduler.interfaces.errors import BadInput, Failed
-from scheduler.interfaces.logs import known_run
+from scheduler.interfaces.known import known_run
 from scheduler.interfaces.paint import PLAIN, Column, Paint, columns, cut, for_stdout, words
 from scheduler.interfaces.run_table import format_time
 from scheduler.machine import changes

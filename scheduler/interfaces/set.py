@@ -16,7 +16,7 @@ import click
 import msgspec
 
 from scheduler.interfaces.errors import BadInput, Failed
-from scheduler.interfaces.logs import known_run
+from scheduler.interfaces.known import known_run
 from scheduler.machine import hosts
 from scheduler.machine.runs import RunSpec, read_whole, write_whole
 from scheduler.machine.state import find

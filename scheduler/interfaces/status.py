@@ -8,7 +8,7 @@ import click
 
 from scheduler.interfaces.client import NoAnswer
 from scheduler.interfaces.errors import Failed
-from scheduler.interfaces.logs import known_run
+from scheduler.interfaces.known import known_run
 from scheduler.interfaces.overview import read_overview
 from scheduler.interfaces.paint import for_stdout
 from scheduler.interfaces.tables import overview_lines

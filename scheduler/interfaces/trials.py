@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from scheduler.interfaces.errors import BadInput, Failed
-from scheduler.interfaces.logs import known_run
+from scheduler.interfaces.errors import Failed
+from scheduler.interfaces.known import begun_run
 from scheduler.interfaces.paint import PLAIN, Column, Paint, columns, for_stdout, printable
-from scheduler.machine import hosts
-from scheduler.machine.runs import RunSpec, read_whole
 from scheduler.machine.sizes import format_duration
 from scheduler.machine.state import find
 
@@ -35,12 +32,7 @@ def command(run: str, state: str | None, as_json: bool) -> None:
     Too big: it did not fit the device, and the sampler was told that it is pruned. Put back: it
     came back as another trial, and the sampler was told that it has failed.
     """
-    folder = known_run(find(), run)
-    status, spec = hosts.read_status(find(), run), None
-    with contextlib.suppress(msgspec.MsgspecError, ValueError, OSError):
-        spec = read_whole(folder / "run.json", RunSpec)
-    if spec is None or status is None:
-        raise BadInput(f"run {run} has not begun, or its folder {folder} cannot be read")
+    folder, spec, status = begun_run(find(), run)
     from scheduler.study.reading.trials import Unreachable, read_trials  # Optuna: most of a second
 
     try:

@@ -62,14 +62,18 @@ def best_trials(study: optuna.Study, most: int) -> list[dict[str, Any]]:
     ]
 
 
-def plots(study: optuna.Study) -> Iterator[Plot]:
-    """Those that suit it, each by itself: one that cannot be drawn costs the others nothing."""
+def plots(study: optuna.Study, *, has_importances: bool) -> Iterator[Plot]:
+    """Those that suit it, each by itself: one that cannot be drawn costs the others nothing.
+
+    *has_importances*: whether ``importances`` has found any.
+    """
     if len(study.directions) > 1:
         yield _drawn("Pareto front", lambda: visualization.plot_pareto_front(study))
         return
     yield _drawn("History", lambda: visualization.plot_optimization_history(study))
     yield _drawn("Intermediate values", lambda: _intermediate(study))
-    yield _drawn("Importance of the parameters", lambda: _importances(study))
+    drawn = _importances if has_importances else _nothing
+    yield _drawn("Importance of the parameters", lambda: drawn(study))
     yield _drawn("Value by parameter", lambda: visualization.plot_slice(_last(study)))
     yield _drawn(
         "Parameters together", lambda: visualization.plot_parallel_coordinate(_last(study))
@@ -89,9 +93,11 @@ def _drawn(title: str, draw: Callable[[], Any]) -> Plot:
     return Plot(title, figure)
 
 
+def _nothing(study: optuna.Study) -> None:
+    return None
+
+
 def _importances(study: optuna.Study) -> Any:
-    if not importances(study):
-        return None
     return visualization.plot_param_importances(
         study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
     )

@@ -28,8 +28,8 @@ from scheduler.strategies.budget import (
 )
 from scheduler.strategies.shown import BudgetShown
 from scheduler.strategies.wishes import count_of, number_of
-from scheduler.study import inside
 from scheduler.study.board import finished_at_s
+from scheduler.study.keeping.kept import keep, kept
 from scheduler.study.keeping.record import CAPACITY, PUT_BACK
 from scheduler.study.strategies.scene import Scene
 
@@ -80,10 +80,9 @@ class BudgetGuard:
                     "--target, --floor and --patience do nothing with several objectives"
                 )
             return
-        storage, study = inside.storage_of(self._scene.study), self._scene.study
-        kept = storage.get_study_system_attrs(inside.study_id_of(study)).get(self._key)
-        if kept is not None:
-            self._recall(msgspec.convert(kept, Decided))
+        decided = kept(self._scene.study, self._key, Decided)
+        if decided is not None:
+            self._recall(decided)
         self._say_what_does_nothing()
         self._look()
 
@@ -226,9 +225,7 @@ class BudgetGuard:
 
     def _keep(self, decided: Decided) -> None:
         self._decided = decided
-        study, value = self._scene.study, msgspec.to_builtins(decided)
-        storage = inside.storage_of(study)
-        storage.set_study_system_attr(inside.study_id_of(study), self._key, value)
+        keep(self._scene.study, self._key, decided)
 
     def _say_what_does_nothing(self) -> None:
         plan, board = self._plan, self._scene.board

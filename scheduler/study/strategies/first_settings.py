@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from scheduler.strategies.asked import WarmStartAsked
 from scheduler.strategies.warm_start import Setting, distinct, same
 from scheduler.study import inside
+from scheduler.study.keeping.kept import keep, kept
 from scheduler.study.keeping.record import FIXED, KNOWN, PUT_BACK, WARM, WITHDRAWN, Record
 from scheduler.study.reading.earlier import read_study
 
@@ -80,9 +81,7 @@ def _directions(directions: Any) -> str:
 
 def planned(study: optuna.Study, run: str) -> Plan | None:
     """What an earlier life, or an earlier call, has decided on."""
-    attrs = inside.storage_of(study).get_study_system_attrs(inside.study_id_of(study))
-    found = attrs.get(f"{WARM}:{run}")
-    return None if found is None else msgspec.convert(found, Plan)
+    return kept(study, f"{WARM}:{run}", Plan)
 
 
 def plan(study: optuna.Study, asked: WarmStartAsked, source: Source | None) -> Plan:
@@ -107,8 +106,7 @@ def _tried(trial: FrozenTrial) -> list[dict[str, Any]]:
 
 
 def write_plan(study: optuna.Study, run: str, decided: Plan) -> None:
-    storage, study_id = inside.storage_of(study), inside.study_id_of(study)
-    storage.set_study_system_attr(study_id, f"{WARM}:{run}", msgspec.to_builtins(decided))
+    keep(study, f"{WARM}:{run}", decided)
 
 
 def enqueue(record: Record, decided: Plan) -> None:

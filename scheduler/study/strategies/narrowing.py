@@ -27,6 +27,7 @@ from scheduler.strategies.ranges import (
 from scheduler.strategies.shown import RangesShown
 from scheduler.strategies.wins import Drawn
 from scheduler.study import inside
+from scheduler.study.keeping.kept import keep, kept
 from scheduler.study.keeping.record import CAPACITY
 from scheduler.study.reading.trials import Unreachable
 from scheduler.study.strategies.narrowed import FULL, VERSION, NarrowedSampler
@@ -60,8 +61,7 @@ class Narrowing:
 
     def begin(self) -> None:
         """The call begins: the study's sampler is wrapped where ranges are asked for."""
-        kept = self._storage_attrs().get(self._key)
-        self._kept = None if kept is None else msgspec.convert(kept, Kept)
+        self._kept = kept(self._scene.study, self._key, Kept)
         if self._kept is None and not self._asked.use:
             return
         if (why := self._why_not()) is not None:
@@ -192,9 +192,7 @@ class Narrowing:
         """From now on, and in later lives. Written first: a trial is never drawn by what is lost
         with a kill."""
         kept = msgspec.structs.replace(kept, version=kept.version + 1)
-        study = self._scene.study
-        storage, study_id = inside.storage_of(study), inside.study_id_of(study)
-        storage.set_study_system_attr(study_id, self._key, msgspec.to_builtins(kept))
+        keep(self._scene.study, self._key, kept)
         self._kept = kept
         self._apply(kept, keeps_own=keeps_own)
 
@@ -247,10 +245,6 @@ class Narrowing:
         self._scene.changes.record("ranges", "on", after, because, evidence=said(name, limits))
 
     # -- what the trials say -----------------------------------------------------------------------
-
-    def _storage_attrs(self) -> dict[str, object]:
-        study = self._scene.study
-        return inside.storage_of(study).get_study_system_attrs(inside.study_id_of(study))
 
     def _learn(self, trial: FrozenTrial) -> None:
         self._complete += trial.state == TrialState.COMPLETE

@@ -22,6 +22,7 @@ from scheduler.strategies.audit import Summary, audit, is_control
 from scheduler.strategies.notches import next_notch
 from scheduler.strategies.shown import PruningShown
 from scheduler.study import inside
+from scheduler.study.keeping.kept import keep, kept
 from scheduler.study.strategies.history import CONTROL, VERDICT, History, marked
 from scheduler.study.strategies.ladder import AutoPruner, Rung, ladder
 from scheduler.study.strategies.scene import Scene
@@ -81,7 +82,7 @@ class Pruning:
         again = self._scene.changes.is_again
         self._stand((self._kept(strategy) if again else None) or standing)
         if str(before) != str(self._standing):
-            self._keep()
+            keep(self._scene.study, STANDING, self._standing)
             self._scene.changes.record("pruning", str(before), str(self._standing), "")
 
     def should_prune(self, asked: optuna.Trial) -> bool:
@@ -161,7 +162,7 @@ class Pruning:
             return
         before = self._standing
         self._stand(self._new(before.strategy, step.notch, falls=step.falls))
-        self._keep()
+        keep(self._scene.study, STANDING, self._standing)
         self._scene.changes.record(
             "pruning",
             str(before),
@@ -212,15 +213,9 @@ class Pruning:
 
     def _kept(self, strategy: str) -> Standing | None:
         """What an earlier life or call of this run has left of that strategy."""
-        study = self._scene.study
-        attrs = inside.storage_of(study).get_study_system_attrs(inside.study_id_of(study))
         try:
-            kept = msgspec.convert(attrs.get(STANDING), Standing)
+            found = kept(self._scene.study, STANDING, Standing)
         except msgspec.ValidationError:
             return None
-        return kept if (kept.run, kept.strategy) == (self._standing.run, strategy) else None
-
-    def _keep(self) -> None:
-        study = self._scene.study
-        value = msgspec.to_builtins(self._standing)
-        inside.storage_of(study).set_study_system_attr(inside.study_id_of(study), STANDING, value)
+        wanted = (self._standing.run, strategy)
+        return found if found is not None and (found.run, found.strategy) == wanted else None
