@@ -64,6 +64,16 @@ def read(folder: Path, from_byte: int = 0) -> tuple[list[Rollback], int]:
     return found, from_byte + len(whole) + 1
 
 
+def latest(folder: Path, most: int) -> tuple[Change, ...]:
+    """The last *most* changes, oldest first; () where the record cannot be read."""
+    try:
+        found, _ = read(folder)
+    except OSError:
+        return ()
+    fields = Change.__struct_fields__
+    return tuple(Change(**{name: getattr(one, name) for name in fields}) for one in found[-most:])
+
+
 def _parse(line: bytes) -> Change | None:
     try:
         return _decoder.decode(line)

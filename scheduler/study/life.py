@@ -11,13 +11,13 @@ import sys
 import time
 from pathlib import Path
 
-from scheduler.machine import hosts
+from scheduler.machine import changes, hosts
 from scheduler.machine.room import forgiving
 from scheduler.machine.runs import RunSpec, RunStatus, State, read_whole, read_wish
 from scheduler.machine.standing import remove_checkpoints
 from scheduler.machine.state import find
 from scheduler.study import script
-from scheduler.study.board import Board
+from scheduler.study.board import CHANGES_KEPT, Board
 from scheduler.study.keeping.memory import Memory
 from scheduler.study.role_host import Host, Interrupted
 from scheduler.study.takeover import Takeover
@@ -92,16 +92,15 @@ def _wanted(folder: Path, spec: RunSpec) -> State:
 
 
 def _board(folder: Path, spec: RunSpec) -> Board:
-    path = folder / "status.json"
-    earlier = read_whole(path, RunStatus)
+    """A kill may have come between a change's record and the status that was to show it."""
     return Board(
-        path,
+        folder / "status.json",
         RunStatus(
             run=spec.run.id,
             state="starting",
             host_pid=os.getpid(),
             updated_at_s=time.time(),
-            changes=earlier.changes if earlier else (),
+            changes=changes.latest(folder, CHANGES_KEPT),
         ),
     )
 

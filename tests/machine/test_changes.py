@@ -40,6 +40,15 @@ def test_what_is_added_is_read_with_its_number(tmp_path: Path) -> None:
     assert [one.after for one in more] == ["c"]
 
 
+def test_the_latest_are_plain_changes(tmp_path: Path) -> None:
+    assert changes.latest(tmp_path, 2) == ()
+    made = [change(after) for after in ("a", "b", "c")]
+    for one in made:
+        changes.append(tmp_path, one)
+    assert changes.latest(tmp_path, 2) == tuple(made[1:])
+    assert changes.latest(tmp_path / changes.FILE, 2) == (), "a record that cannot be read"
+
+
 def test_a_line_that_was_cut_off_takes_no_other_along(tmp_path: Path) -> None:
     """And those after it keep the numbers that they are undone by."""
     changes.append(tmp_path, change("a"))
