@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import msgspec
 
-from scheduler.core.actions import Halt, Hold, Note, Settle, Start, Stop
+from scheduler.core.actions import Halt, Hold, Note, Refuse, Settle, Start, Stop
 from scheduler.core.events import (
     Exited,
     Joined,
     Left,
     Limited,
     Offered,
+    Progressed,
     Saved,
     Started,
     Withdrawn,
@@ -36,8 +37,8 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     error: str
 
 
-FromHost = Joined | Limited | Offered | Withdrawn | Started | Exited | Saved | Left
-ToHost = Welcome | Refused | Start | Hold | Stop | Settle | Halt | Note
+FromHost = Joined | Limited | Offered | Withdrawn | Started | Exited | Saved | Progressed | Left
+ToHost = Welcome | Refused | Start | Hold | Stop | Settle | Refuse | Halt | Note
 
 _encoder = msgspec.json.Encoder()
 _from_host: msgspec.json.Decoder[FromHost] = msgspec.json.Decoder(FromHost)

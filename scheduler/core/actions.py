@@ -40,6 +40,17 @@ class Settle(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     verdict: Verdict
     settlement: Settlement
     again: Trial | None = None
+    peak_bytes: int | None = None  #: the most that the attempt was seen to hold; None: never seen
+
+
+class Refuse(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A new trial waits no more: it wants more than any device could lately give it, empty."""
+
+    run: str
+    trial: int
+    want_bytes: int
+    most_bytes: int
+    because: str
 
 
 class Halt(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -58,4 +69,4 @@ class Note(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     change: Change
 
 
-Action = Start | Hold | Stop | Settle | Halt | Note
+Action = Start | Hold | Stop | Settle | Refuse | Halt | Note

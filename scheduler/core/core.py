@@ -19,6 +19,7 @@ from scheduler.core.events import (
     Limited,
     Offered,
     Prioritised,
+    Progressed,
     Remembered,
     Ruled,
     Sampled,
@@ -98,7 +99,7 @@ class Core:
         return []
 
     def _take_order(
-        self, event: Ruled | Prioritised | Limited | Served | Saved | Remembered
+        self, event: Ruled | Prioritised | Limited | Served | Saved | Progressed | Remembered
     ) -> list[Action]:
         """What people want, and what is told beside the course of an attempt."""
         state = self._state

@@ -88,7 +88,11 @@ def settle(state: State, life: Releasing, evidence: Evidence) -> list[Action]:
     )
     sequel = follow(ending)
     told = Settle(
-        attempt=lease.attempt, verdict=verdict, settlement=sequel.settlement, again=sequel.again
+        attempt=lease.attempt,
+        verdict=verdict,
+        settlement=sequel.settlement,
+        again=sequel.again,
+        peak_bytes=lease.peak_bytes,
     )
     state.keep(msgspec.structs.replace(life, settle=told, evidence=None))
     if life.stopped is not None and sequel.again is not None:

@@ -133,6 +133,14 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     saved_at_s: float
 
 
+class Progressed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """How often an attempt has reported so far; told every few seconds where that has grown."""
+
+    at_s: float
+    attempt: str
+    reports: int
+
+
 Event = (
     Found
     | Joined
@@ -148,5 +156,6 @@ Event = (
     | Limited
     | Served
     | Saved
+    | Progressed
     | Remembered
 )

@@ -23,11 +23,19 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt and what was seen of it. None: could not be told."""
 
     attempt: Attempt
+    #: What is set aside for it now, where that is less than it was started with; None: the same.
+    now_promised_bytes: int | None = None
     held_bytes: int | None = 0
     peak_bytes: int | None = None
     strangers_bytes: int | None = None  #: on its device, when it started
     oom_kills: int | None = None  #: counted by the kernel, when it started
     saved_at_s: float | None = None  #: when it last wrote a checkpoint; None: not that we know
+
+    @property
+    def promise_bytes(self) -> int:
+        """What is set aside for it now. Its cap stays what it was started with."""
+        first = self.attempt.promise_bytes
+        return first if self.now_promised_bytes is None else self.now_promised_bytes
 
 
 class Starting(msgspec.Struct, frozen=True, kw_only=True, tag=True):

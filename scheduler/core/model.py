@@ -37,6 +37,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: int | None = None
     contain: bool = True  #: attempts are capped at their promise
     priority: int = 0  #: what waits of a larger one is asked first
+    #: Share of attempts that may need more than they were promised.
+    overrun_share: float = 0.02
     #: What its user keeps as it is: "concurrency", "promise". Other words mean nothing here.
     fixed: tuple[str, ...] = ()
 
@@ -76,7 +78,9 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 
     run: str
     number: int
-    want_bytes: int | None = None  #: a promise learned from an earlier attempt; None: the default
+    #: What it is to be promised: forecast for a new one, learned from an earlier attempt for one
+    #: that comes back. None: the default.
+    want_bytes: int | None = None
     alone: bool = False  #: runs only on an empty device, its cap the whole of it
     overruns: int = 0
     contentions: int = 0

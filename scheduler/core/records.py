@@ -69,8 +69,7 @@ class DeviceState(msgspec.Struct, kw_only=True):
 
     def account(self) -> Account:
         claims = [
-            Claim(life.lease.attempt.promise_bytes, life.lease.held_bytes)
-            for life in self.lives.values()
+            Claim(life.lease.promise_bytes, life.lease.held_bytes) for life in self.lives.values()
         ]
         return balance(self.reading, claims, baseline_bytes=self.baseline_bytes)
 

@@ -22,7 +22,7 @@ from threading import Thread
 import msgspec
 
 from scheduler import wire
-from scheduler.core.actions import Action, Halt, Hold, Note, Settle, Start, Stop
+from scheduler.core.actions import Action, Halt, Hold, Note, Refuse, Settle, Start, Stop
 from scheduler.core.events import (
     Event,
     Exited,
@@ -30,6 +30,7 @@ from scheduler.core.events import (
     Left,
     Limited,
     Offered,
+    Progressed,
     Saved,
     Started,
     Withdrawn,
@@ -235,13 +236,16 @@ class Sessions:
         self.idle_since_s = None if self._joined else time.monotonic()
 
 
-def _run_of(said: Limited | Offered | Withdrawn | Started | Exited | Saved | Left) -> str:
+_Said = Limited | Offered | Withdrawn | Started | Exited | Saved | Progressed | Left
+
+
+def _run_of(said: _Said) -> str:
     match said:
         case Offered():
             return said.trial.run
         case Withdrawn() | Left() | Limited():
             return said.run
-        case Started() | Exited() | Saved():
+        case Started() | Exited() | Saved() | Progressed():
             return said.attempt.rpartition("/")[0]
 
 
@@ -250,7 +254,7 @@ def _addressee(action: Action) -> str | None:
     match action:
         case Note():
             return action.change.run
-        case Hold() | Halt():
+        case Hold() | Refuse() | Halt():
             return action.run
         case Start() | Stop() | Settle():
             return action.attempt.trial.run

@@ -123,6 +123,7 @@ def test_a_finished_attempt_is_settled_and_its_promise_kept_until_the_device_sho
             attempt=attempt,
             verdict=Verdict(kind="finished", because="it wrote its outcome: complete"),
             settlement="done",
+            peak_bytes=9 * GIB,
         ),
     )
     assert scene.sample(used=GIB, held={}, after_s=0) == ()  # it was read before the end
