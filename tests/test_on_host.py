@@ -9,12 +9,14 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import optuna
 import pytest
 from cgroups import Cgroup, limited
 from script_runs import Result, Runner
 
+from scheduler.machine import groups
 from scheduler.study.keeping.record import CAPACITY, MARK, PUT_BACK
 
 pytestmark = pytest.mark.processes
@@ -144,6 +146,35 @@ def test_a_data_limit_is_set_with_containment_only(run_script: Runner, way: str)
     assert free.user_attrs["limits"][1] == hard
     assert free.user_attrs["limits"][0] != soft, "a limit was set all the same"
     assert free.user_attrs["limits"][0] in (-1, hard)  # -1: RLIM_INFINITY
+
+
+def test_memory_that_no_process_limit_knows_is_kept_to_the_cap(run_script: Runner) -> None:
+    """1500 MiB of shared memory, which no data limit counts. The kernel's kill at the limit of the
+    attempt's cgroup is known for an overrun: concurrency stays, the next promise is larger."""
+    homes = groups.find()
+    if homes.memory is None:
+        pytest.skip(f"no cgroup can be made here: {homes.no_memory}")
+    script = """
+        import mmap, os
+        import optuna
+
+        def objective(trial):
+            shared = mmap.mmap(-1, 1500 << 20)
+            for start in range(0, len(shared), 4096):
+                shared[start] = 1
+            return 1.0
+
+        optuna.create_study().optimize(objective, n_trials=1)
+    """
+    result = run_script(script).ok()
+    *before, last = result.study().trials
+    assert last.state.name == "COMPLETE"
+    assert before, "it was not kept to its cap"
+    promise = [change for change in result.status.changes if change.what in ("promise", "alone")]
+    assert promise
+    assert any("in its own cgroup, at its cap" in change.because for change in promise)
+    assert not [one for one in result.status.changes if one.what == "concurrency"]
+    assert not list(Path(homes.memory.folder).glob(f"{groups.PREFIX}*-*[0-9]"))
 
 
 def test_what_the_kernel_kills_comes_back(inside: Runner, cgroup: Cgroup) -> None:

@@ -93,6 +93,14 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
 
 def judge(evidence: Evidence, *, circumstances: Circumstances) -> Verdict:
     """Why the attempt ended. Raises for nothing that a process can leave behind."""
+    verdict = _judge(evidence, circumstances)
+    if evidence.hit_own_limit and verdict.kind in ("host_oom", "unknown_kill"):
+        because = f"{verdict.because}; the kernel killed in its own cgroup, at its cap"
+        return Verdict(kind="host_oom", because=because, own_cap=True)
+    return verdict
+
+
+def _judge(evidence: Evidence, circumstances: Circumstances) -> Verdict:
     if evidence.outcome in ("complete", "pruned"):
         return Verdict(kind="finished", because=f"it wrote its outcome: {evidence.outcome}")
     if circumstances.stopped is not None:

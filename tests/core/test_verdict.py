@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -410,3 +411,21 @@ def test_a_hostile_text_costs_no_time() -> None:
     """A tail of any shape is read in well under a second: lines are cut, searches are bounded."""
     for piece in ("trying to ", "CUDA ", "1.", "A.", '  File "x"\n', "RESOURCE_EXHAUSTED:"):
         assert judge_text(piece * 50_000).kind is not None
+
+
+def test_a_kill_at_the_limit_of_its_own_cgroup_is_its_own_cap() -> None:
+    """Whatever the words: here a worker of torch's was the one that was killed."""
+    around = Circumstances(device_kind="host", company=True, oom_kills=1)
+    said = Evidence(
+        outcome="failed",
+        exit_code=1,
+        exception=("RuntimeError", "Exception"),
+        message="DataLoader worker (pid 7) is killed by signal: Killed.",
+    )
+    for evidence in (Evidence(signal=9), said):
+        hit = msgspec.structs.replace(evidence, hit_own_limit=True)
+        verdict = judge(hit, circumstances=around)
+        assert (verdict.kind, verdict.own_cap) == ("host_oom", True)
+        assert not judge(evidence, circumstances=around).own_cap
+    done = Evidence(outcome="complete", exit_code=0, hit_own_limit=True)
+    assert judge(done, circumstances=around).kind == "finished"

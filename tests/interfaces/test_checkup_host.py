@@ -11,9 +11,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from scheduler.interfaces.checkup import limits, place, python, supervisor
+from scheduler.interfaces.checkup import containment, limits, place, python, supervisor
 from scheduler.interfaces.checkup.limits import Group, Limits
 from scheduler.machine import state as folder
+from scheduler.machine.groups import Home, Homes
 from scheduler.machine.state import StateFolder
 from tests.interfaces.checkup_samples import GIB, folder_for_all, machine, only, put
 from tests.probes.conftest import as_nobody
@@ -214,3 +215,32 @@ def test_one_that_admits_nothing_is_told() -> None:
     facts = supervisor.Facts(pid=7, up_s=3.0, problem="the journal cannot be written")
     check = only(supervisor.judge(facts))
     assert (check.state, "the journal cannot be written" in check.seen) == ("problem", True)
+
+
+HOME = Home(folder="/cgroup/app.slice", version=2, controls=("memory", "dmem"))
+NOWHERE = Homes(memory=None, dmem=None, no_memory="a", no_dmem="this kernel has no dmem cgroup")
+
+
+def test_containment_says_what_keeps_a_trial_to_its_promise() -> None:
+    facts = containment.Facts(homes=NOWHERE, gpus=(), uses_host=True)
+    check = only(containment.judge(facts))
+    assert check.state == "ok"
+    assert check.seen.startswith("RAM: a data limit a process, and the supervisor's watch")
+    both = Homes(memory=HOME, dmem=HOME)
+    facts = containment.Facts(homes=both, gpus=("0000:03:00.0",), uses_host=True)
+    on_gpu, on_host = containment.judge(facts)
+    assert on_gpu.seen.startswith("GPU: the dmem cgroup (/cgroup/app.slice)")
+    assert on_host.seen.startswith("RAM: a cgroup a trial (version 2")
+    lacking = msgspec.structs.replace(facts, without_region=("0000:03:00.0",))
+    assert "does not know 0000:03:00.0" in containment.judge(lacking)[0].seen
+
+
+def test_a_dmem_cgroup_that_is_not_handed_down_can_be() -> None:
+    lacks = "children of the cgroup around us may not control dmem"
+    homes = Homes(memory=HOME, dmem=None, no_dmem=lacks)
+    facts = containment.Facts(homes=homes, gpus=("0000:03:00.0",), uses_host=False)
+    check = only(containment.judge(facts))
+    assert check.state == "warning"
+    assert "echo +dmem" in str(check.todo)
+    none = msgspec.structs.replace(facts, homes=NOWHERE)
+    assert only(containment.judge(none)).todo is None

@@ -13,6 +13,7 @@ from functools import partial
 from typing import NamedTuple
 
 from scheduler.interfaces.checkup import (
+    containment,
     counters,
     devices,
     drivers,
@@ -60,6 +61,7 @@ def parts(where: Where) -> tuple[Part, ...]:
         Part(kernel.NAME, kernel.check, DEVICES_LIMIT_S, "warning"),
         Part(limits.GROUP, limits.check_group),
         Part(limits.LIMITS, limits.check_limits),
+        Part(containment.NAME, containment.check, DEVICES_LIMIT_S, "warning"),
         Part(variables.NAME, variables.check, DEVICES_LIMIT_S, "warning"),
         *asked,
         Part(torch_build.NAME, torch_build.check, torch_facts.LIMIT_S + DEVICES_LIMIT_S),

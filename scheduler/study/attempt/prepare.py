@@ -25,6 +25,8 @@ from typing import Any, NoReturn
 
 import threadpoolctl
 
+from scheduler.core.watch import BROKEN_RATIO
+from scheduler.machine import groups
 from scheduler.study.attempt import stopping
 from scheduler.study.attempt.courtesy import be_courteous
 from scheduler.study.channel import Go
@@ -40,6 +42,8 @@ THREAD_VARIABLES = (
 #: Beyond the promise, before malloc fails: libraries map more than they touch. The supervisor's
 #: own watch is meant to come first.
 DATA_SLACK_BYTES = 512 << 20
+#: Beyond that, before the kernel kills: a MemoryError says more, and lets a trial save.
+GROUP_SLACK_BYTES = 128 << 20
 PR_SET_PDEATHSIG = 1
 
 _kept: list[object] = []  # things that must live as long as the process
@@ -62,10 +66,19 @@ def prepare(go: Go) -> None:
     reseed(go.attempt.trial.number)
     be_courteous(go.nice, go.io)
     if go.attempt.cap_bytes is not None:
-        if go.on_host:
-            limit_data(go.attempt.cap_bytes)
-        elif go.total_bytes:
-            cap_torch(min(1.0, go.attempt.cap_bytes / go.total_bytes))
+        contain(go.attempt.cap_bytes, go)
+
+
+def contain(cap_bytes: int, go: Go) -> None:
+    """Keep the attempt to its cap by all that there is: the weaker means end it more gently."""
+    if go.on_host:
+        limit_bytes = limit_data(cap_bytes)
+        groups.enclose(groups.Limits(ram_bytes=limit_bytes + GROUP_SLACK_BYTES))
+        return
+    vram_bytes = int(BROKEN_RATIO * cap_bytes)
+    groups.enclose(groups.Limits(vram_bytes=vram_bytes, address=go.attempt.device))
+    if go.total_bytes:
+        cap_torch(min(1.0, cap_bytes / go.total_bytes))
 
 
 def apply_environment(go: Go) -> None:
@@ -130,8 +143,11 @@ def reseed(trial_number: int) -> None:
         torch.manual_seed((int(torch.initial_seed()) + seed) % 2**63)
 
 
-def limit_data(cap_bytes: int) -> None:
-    """On host RAM: malloc fails above what the process has now, plus the cap, plus slack."""
+def limit_data(cap_bytes: int) -> int:
+    """On host RAM: malloc fails above what the process has now, plus the cap, plus slack.
+
+    Returns that sum, or the user's own limit where that is less.
+    """
     with open("/proc/self/status") as file:
         inherited = next(int(line.split()[1]) << 10 for line in file if line.startswith("VmData"))
     soft = inherited + cap_bytes + cap_bytes // 4 + DATA_SLACK_BYTES
@@ -139,6 +155,7 @@ def limit_data(cap_bytes: int) -> None:
     if hard != resource.RLIM_INFINITY:
         soft = min(soft, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+    return soft
 
 
 def cap_torch(fraction: float) -> None:

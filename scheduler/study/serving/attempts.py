@@ -18,7 +18,7 @@ from scheduler import wire
 from scheduler.core.actions import Settle
 from scheduler.core.events import Exited, Running, Started
 from scheduler.core.model import Attempt, Budget, Evidence, Trial
-from scheduler.machine import processes
+from scheduler.machine import groups, processes
 from scheduler.machine.runs import LiveTrial
 from scheduler.study.board import Board
 from scheduler.study.keeping.outcome import read as read_outcome
@@ -67,6 +67,7 @@ class Attempts:
         self._signalling = Signalling(reactor, call.stop_grace_s)
         self._saves = Saves(call.folder, call.line, send)
         self._all_go_back: str | None = None  #: why
+        self._homes = groups.find()
         self.budgets: dict[str, Budget] = {}  #: the devices that attempts may be given
         self.numbers: dict[int, int] = {}  #: Optuna's number of a trial's last attempt
         reactor.watch(self._asking.bell.fileno(), self._asking.finished)
@@ -128,6 +129,7 @@ class Attempts:
         self._asking.close()
         self._launcher.close()
         self._signalling.close()
+        groups.sweep(self._homes)
         for live in self._lives.values():
             if live.peer is not None:
                 self._desk.dismiss(live.peer)
@@ -220,7 +222,12 @@ class Attempts:
             self._tell_finished(live)
         self._signalling.end_children(live)
         log = Path(live.log) if live.log else self._call.folder / "logs" / "re-run.log"
-        self._exited(live, evidence_of(live.outcome, event.status, tail(log)))
+        evidence = evidence_of(live.outcome, event.status, tail(log))
+        if live.process is not None and live.attempt.cap_bytes is not None:
+            process = live.process
+            hit = groups.leave(process.pid, process.started_ticks, self._homes)
+            evidence = msgspec.structs.replace(evidence, hit_own_limit=hit)
+        self._exited(live, evidence)
 
     def _exited(self, live: Live, evidence: Evidence) -> None:
         live.evidence = evidence
