@@ -122,6 +122,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     #: the exception came out of Optuna's or our own machinery asked to end the attempt
     caught: bool = False  #: the user's ``catch`` names this exception
     proven: bool = False  #: another trial of its ``optimize`` call has finished well
+    hit_own_limit: bool = False  #: the kernel killed in a cgroup of its own, at that one's limit
 
 
 VerdictKind = Literal[
