@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from scheduler.core.actions import Action
-from scheduler.core.core import Core
 from scheduler.core.events import Event
+
+
+class Brain(Protocol):
+    """Who decides: the core, or another to compare it with."""
+
+    def handle(self, event: Event) -> Iterable[Action]: ...
 
 
 class World(Protocol):
@@ -23,7 +29,7 @@ class Journal(Protocol):
     def append(self, event: Event) -> None: ...
 
 
-def run(core: Core, world: World, journal: Journal) -> None:
+def run(core: Brain, world: World, journal: Journal) -> None:
     """Handle events until the world has no more."""
     while (event := world.next_event()) is not None:
         journal.append(event)  # before acting, so that a replay sees what we saw

@@ -6,23 +6,25 @@ where in ``policy``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import msgspec
 
-from scheduler.core import concurrency, reasons, watch
+from scheduler.core import concurrency, following, reasons, watch
 from scheduler.core import rules as in_force
-from scheduler.core.actions import Action, Hold, Start, Stop
+from scheduler.core.actions import Action, Hold, Refuse, Start, Stop
 from scheduler.core.ending import oom_kills
+from scheduler.core.growth import Growth
 from scheduler.core.life import Cause, Lease, Life, Releasing, Starting, Stopping, Told, step
-from scheduler.core.model import Attempt, Change, Rule
+from scheduler.core.model import Attempt, Change, Rule, Trial
+from scheduler.core.places import Queue, Refusal
 from scheduler.core.policy import (
     OVERTAKEN,
+    WINDOW,
     Admission,
-    Queue,
-    Refusal,
-    Room,
     could_run,
+    is_too_big,
     next_start,
     place,
 )
@@ -41,7 +43,7 @@ def obey(state: State) -> list[Action]:
     actions: list[Action] = []
     for rule in state.rules:
         if rule.stops and rule.run is not None and rule.max_attempts is not None:
-            own = (life for life in state.lives() if life.lease.attempt.trial.run == rule.run)
+            own = state.lives_of(rule.run) if rule.run in state.runs else ()
             actions += _stop_beyond(state, own, rule)
     for device in state.devices.values():
         strictest = in_force.strictest(in_force.of_device(state.rules, device.key), stops=True)
@@ -87,7 +89,9 @@ def _relieve(state: State, device: DeviceState) -> list[Action]:
     rules = in_force.of_device(state.rules, device.key)
     rule = in_force.keeping(rules, stops=True) if by_rule else None
     because = reasons.stopped(victim, is_over, account, reserve if by_rule else usual, rule)
-    return _stop(state, victim.lease, victim.cause, because)
+    guessed = following.outgrown(device.lives.values()) if victim.cause == "guess" else ()
+    notes = following.roll_back(state, guessed, device, because)
+    return [*notes, *_stop(state, victim.lease, victim.cause, because)]
 
 
 def _stop(state: State, lease: Lease, cause: Cause, because: str) -> list[Action]:
@@ -111,17 +115,51 @@ def _stop(state: State, lease: Lease, cause: Cause, because: str) -> list[Action
     return [Stop(attempt=attempt, because=because), state.note(change)]
 
 
-def admit(state: State) -> list[Action]:
-    """Start what fits; then say of each run's first that waits why it does, where that is new."""
+def admit(state: State, *, polled: bool = False) -> list[Action]:
+    """Answer what is too big, start what fits; then say of each run's first that waits why it does,
+    where that is new: when it becomes the first, and at each poll.
+
+    When this has looked nothing that waits fits anywhere, so only what has changed since is looked
+    at: of 256 devices an event concerns one.
+    """
     actions: list[Action] = []
-    while queues := state.queues():
-        rooms = state.rooms()
-        found = next_start(queues, rooms)
-        if found is None:
-            return actions + _hold(state, queues, rooms)
-        actions.append(_start(state, found))
-        _count_overtaken(state, found)
+    if state.is_changed():
+        actions += _refuse(state)
+        while (found := _find(state)) is not None:
+            actions.append(_start(state, found))
+            _count_overtaken(state, found)
+        actions += _hold(state, anew=polled or state.look_again)
+    state.looked()
     return actions
+
+
+def _find(state: State) -> Admission | None:
+    """The next trial to start, of the first run in turn that has one."""
+    changed = state.changed_rooms()
+    for queue in state.queues():
+        rooms = state.rooms() if state.has_changed(queue.run.id) else changed
+        found = next_start(queue, rooms)
+        if found is not None:
+            return found
+    return None
+
+
+def _refuse(state: State) -> Iterator[Refuse]:
+    """Those that wait for more than there ever is. Forgotten: the same number may come again."""
+    for queue in state.queues():
+        first = [one.trial for one in islice(queue.waiting, WINDOW)]
+        most = queue.most_bytes
+        for trial in first:
+            if most is None or trial.want_bytes is None or not is_too_big(trial, most):
+                continue
+            state.dequeue(trial.run, trial.number)
+            yield Refuse(
+                run=trial.run,
+                trial=trial.number,
+                want_bytes=trial.want_bytes,
+                most_bytes=most,
+                because=reasons.refused(trial.want_bytes, most, queue.run),
+            )
 
 
 def _start(state: State, found: Admission) -> Start:
@@ -141,6 +179,7 @@ def _start(state: State, found: Admission) -> Start:
         attempt=attempt,
         strangers_bytes=place.room.account.strangers_bytes,
         oom_kills=oom_kills(state),
+        growth=Growth(),
     )
     state.keep(Starting(lease=lease))
     device.limit = concurrency.started(device.limit, len(device.active()))
@@ -148,50 +187,51 @@ def _start(state: State, found: Admission) -> Start:
 
 
 def _count_overtaken(state: State, found: Admission) -> None:
-    """Another trial went to a device that the first of each queue could have run on, and waits.
+    """Another trial went to a device that one could have run on that waits in front of it, or first
+    of another run.
 
     That those of a larger priority go first is what priorities are for.
     """
     room = found.place.room
     for queue in state.queues():
-        first = queue.waiting[0]
         if found.run.priority > queue.run.priority or queue.limited() is not None:
             continue
-        if not could_run(first.trial, queue.run, room, queue.most_bytes):
-            continue
-        overtaken = first.overtaken + 1
-        waiting = msgspec.structs.replace(first, overtaken=overtaken)
-        state.runs[queue.run.id].waiting[0] = waiting
-        if overtaken >= OVERTAKEN:
-            _drain(state, queue)
+        passed = min(found.passed, WINDOW) if queue.run.id == found.run.id else 1
+        for place_in_queue in range(passed):
+            trial = queue.waiting[place_in_queue].trial
+            if not could_run(trial, queue.run, room, queue.most_bytes):
+                continue
+            if state.overtake(queue.run.id, place_in_queue) >= OVERTAKEN:
+                _drain(state, queue, trial)
 
 
-def _drain(state: State, queue: Queue) -> None:
-    """Keep one device for the first of *queue*: the one with the most left, of those it may use.
+def _drain(state: State, queue: Queue, trial: Trial) -> None:
+    """Keep one device for *trial*: the one with the most left, of those it may use.
 
-    One, because the others need not stand idle for it.
+    One for a run, because the others need not stand idle for it.
     """
-    trial = queue.waiting[0].trial
-    devices = state.devices.values()
-    if any(device.drained_for == trial for device in devices if device.found):
+    rooms = state.rooms()
+    if any(room.drained_for and room.drained_for[0] == trial.run for room in rooms):
         return
-    rooms = [
+    free = [
         room
-        for room in state.rooms()
+        for room in rooms
         if state.devices[room.key].drained_for is None
         and could_run(trial, queue.run, room, queue.most_bytes)
     ]
-    best = max(rooms, key=lambda room: room.account.left_bytes or 0, default=None)
+    best = max(free, key=lambda room: room.account.left_bytes or 0, default=None)
     if best is not None:
         state.devices[best.key].drained_for = trial
         state.touch(best.key)
 
 
-def _hold(state: State, queues: Sequence[Queue], rooms: Sequence[Room]) -> list[Action]:
+def _hold(state: State, *, anew: bool) -> list[Action]:
     holds: list[Action] = []
-    for queue in queues:
+    for queue in state.queues():
         first = queue.waiting[0]
-        refusal = place(first.trial, queue, rooms)
+        if first.told is not None and not anew:
+            continue
+        refusal = place(first.trial, queue, state.rooms())
         if isinstance(refusal, Refusal) and refusal.why != first.told:
             told = msgspec.structs.replace(first, told=refusal.why)
             state.runs[queue.run.id].waiting[0] = told

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from scheduler.core import admission, ending, memory, reasons, sampling, view
+from scheduler.core import admission, company, ending, memory, reasons, sampling, view
 from scheduler.core.actions import Action, Stop
 from scheduler.core.events import (
     Event,
@@ -32,7 +32,6 @@ from scheduler.core.events import (
 from scheduler.core.events import Running as Reported
 from scheduler.core.invariants import check
 from scheduler.core.life import Lease, Releasing, Running, Starting, Stopping, is_active
-from scheduler.core.policy import key_of
 from scheduler.core.records import DeviceState
 from scheduler.core.state import State, lost_device
 from scheduler.core.watch import Strain
@@ -56,11 +55,15 @@ class Core:
             self._state = memory.recall(memory.earlier(self._state, event.at_s))
         self._state.now_s = event.at_s
         actions = self._take(event)
-        if self._state.rules:
-            actions += admission.obey(self._state)
+        if isinstance(event, Remembered):
+            return ()  # who said it has looked, or looks at the next event
+        if self._state.rules and isinstance(event, Ruled | Joined):
+            actions += admission.obey(self._state)  # starts obey by themselves
         if isinstance(event, Sampled):
             actions += admission.relieve(self._state)
-        return (*actions, *admission.admit(self._state))
+        actions += company.look(self._state, polled=isinstance(event, Sampled))
+        actions += admission.admit(self._state, polled=isinstance(event, Sampled))
+        return (*actions, *company.look(self._state))
 
     def remember(self) -> Remembered:
         """All that is known, as an event: a core that takes it goes on as this one."""
@@ -115,6 +118,9 @@ class Core:
                 return [*ending.served(state, state.devices[key])]
             case Saved():
                 self._saved(event)
+            case Progressed():
+                self._progressed(event)
+                company.progressed(state, event)
             case Remembered():
                 self._state = memory.recall(event)
         return []
@@ -125,8 +131,7 @@ class Core:
         run.run = msgspec.structs.replace(
             run.run, max_attempts=event.max_attempts, fixed=event.fixed
         )
-        for device in self._state.devices:
-            self._state.touch(device)
+        self._state.touch_all()
 
     def _saved(self, event: Saved) -> None:
         """A host's clock may be wrong; nothing is written in the future."""
@@ -135,6 +140,13 @@ class Core:
             before_s = life.lease.saved_at_s or 0.0
             saved_at_s = max(before_s, min(event.saved_at_s, event.at_s))
             lease = msgspec.structs.replace(life.lease, saved_at_s=saved_at_s)
+            self._state.keep(msgspec.structs.replace(life, lease=lease))
+
+    def _progressed(self, event: Progressed) -> None:
+        """A host that joins anew may tell again what it had told."""
+        life = self._state.find(event.attempt)
+        if life is not None and is_active(life) and event.reports > life.lease.reports:
+            lease = msgspec.structs.replace(life.lease, reports=event.reports)
             self._state.keep(msgspec.structs.replace(life, lease=lease))
 
     def _found(self, event: Found) -> list[Action]:
@@ -154,7 +166,7 @@ class Core:
         for device in state.devices.values():
             device.reading, device.strain = None, Strain()
             device.forget_strangers()
-            state.touch(device.key)
+        state.touch_all()
         for run in state.runs.values():
             run.joined = False
             state.clear_queue(run.run.id)
@@ -182,12 +194,10 @@ class Core:
         run = state.runs.get(name) or state.add(event.run)
         run.run, run.joined, run.halted = event.run, True, None
         state.clear_queue(name)
-        for device in state.devices:
-            state.touch(device)
+        state.touch_all()
         told = {one.attempt.id for one in event.running}
-        for life in tuple(state.lives()):
-            attempt = life.lease.attempt
-            if attempt.trial.run == name and is_active(life) and attempt.id not in told:
+        for life in tuple(state.lives_of(name)):
+            if life.lease.attempt.id not in told:
                 state.end(life, event.at_s)
         return [stop for one in event.running for stop in self._adopt(one)]
 
@@ -220,11 +230,15 @@ class Core:
             self._state.clear_queue(event.run)
 
     def _offered(self, event: Offered) -> None:
-        """One that waits or runs already is the same trial, told twice."""
+        """One that waits or runs already is the same trial; while it waits its host may come to
+        know better what it needs."""
         state, trial = self._state, event.trial
         run = state.runs.get(trial.run)
-        takes = run is not None and run.joined and run.halted is None
-        if takes and not state.is_known(trial):
+        if run is None or not run.joined or run.halted is not None:
+            return
+        if trial.number in run.awaited:
+            state.renew(trial)
+        elif state.running(trial.run, trial.number) is None:
             state.enqueue(trial)
 
     def _withdrawn(self, event: Withdrawn) -> None:
@@ -233,10 +247,9 @@ class Core:
         if event.run not in state.runs:
             return
         state.dequeue(event.run, event.trial)
-        for life in tuple(state.lives()):
-            trial = life.lease.attempt.trial
-            if isinstance(life, Starting) and key_of(trial) == (event.run, event.trial):
-                state.end(life, event.at_s)
+        life = state.running(event.run, event.trial)
+        if isinstance(life, Starting):
+            state.end(life, event.at_s)
 
     def _started(self, event: Started) -> None:
         life = self._state.find(event.attempt)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import msgspec
 
-from scheduler.core import concurrency, faults, reasons
+from scheduler.core import company, concurrency, faults, following, reasons
 from scheduler.core.actions import Action, Halt, Note, Settle
 from scheduler.core.events import Exited, Vanished
 from scheduler.core.faults import Fault, Outage
-from scheduler.core.life import Releasing, is_active
+from scheduler.core.life import Releasing, is_active, is_outgrown
 from scheduler.core.model import Attempt, Change, Evidence, Verdict
 from scheduler.core.reasons import at_once
 from scheduler.core.records import DeviceState
@@ -73,6 +73,7 @@ def settle(state: State, life: Releasing, evidence: Evidence) -> list[Action]:
     lease, device = life.lease, state.devices[life.lease.attempt.device]
     account = device.account()
     verdict, taken_along = _explained(state, life, evidence)
+    run, guessed = state.runs[lease.attempt.trial.run], following.misjudged(state, device, lease)
     ending = Ending(
         attempt=lease.attempt,
         verdict=verdict,
@@ -83,8 +84,10 @@ def settle(state: State, life: Releasing, evidence: Evidence) -> list[Action]:
         was_killed=evidence.signal == _KILL,
         taken_along=taken_along,
         follows_catch=evidence.proven and bool(evidence.exception),
-        most_bytes=state.most_bytes(state.runs[lease.attempt.trial.run].run),
-        keeps_promise=state.runs[lease.attempt.trial.run].run.keeps_promise,
+        most_bytes=state.most_bytes(run.run),
+        keeps_promise=run.run.keeps_promise,
+        misjudged=bool(guessed),
+        outgrew=is_outgrown(lease) or _was_refused(life, bool(guessed)),
     )
     sequel = follow(ending)
     told = Settle(
@@ -96,12 +99,22 @@ def settle(state: State, life: Releasing, evidence: Evidence) -> list[Action]:
     )
     state.keep(msgspec.structs.replace(life, settle=told, evidence=None))
     if life.stopped is not None and sequel.again is not None:
-        state.runs[lease.attempt.trial.run].made_way.add(lease.attempt.trial.number)
+        run.made_way.add(lease.attempt.trial.number)
+    complete = verdict.kind == "finished" and evidence.outcome == "complete"
+    following.learn(run, lease, ended_at_s=life.since_s, complete=complete)
     notes = [state.note(change) for change in changes(ending, sequel, at_s=state.now_s)]
     if verdict.kind == "gpu_fault" and not taken_along and device.budget.device.kind != "host":
         fault = Fault(at_s=life.since_s, attempt=lease.attempt, because=verdict.because)
         notes += _take_fault(state, device, fault)
+    if sequel.rung == "misjudged":
+        because = reasons.misjudged(verdict.because)
+        notes += following.roll_back(state, guessed, device, because)
     return [*notes, *_learn(state, device, ending, sequel), *_told(state, told)]
+
+
+def _was_refused(life: Releasing, misjudged: bool) -> bool:
+    """What it asked for was not there, perhaps since less was set aside for it."""
+    return misjudged and life.stopped is None and life.lease.now_promised_bytes is not None
 
 
 def _told(state: State, settle: Settle) -> list[Action]:
@@ -173,8 +186,7 @@ def _take_fault(state: State, device: DeviceState, fault: Fault) -> list[Note]:
         return []
     because = reasons.out_of_service(fault)
     device.outage, device.drained_for = Outage(since_s=state.now_s, because=because), None
-    for key in state.devices:
-        state.touch(key)
+    state.touch_all()
     return _tell_of_service(state, device, ("in service", "out of service"), because)
 
 
@@ -182,8 +194,7 @@ def served(state: State, device: DeviceState, because: str = reasons.SERVED) -> 
     """The device is used again at once, as if it had had no fault."""
     outage, device.outage, device.faults = device.outage, None, ()
     device.rests_until_s, device.rests_because = 0.0, None
-    for key in state.devices:
-        state.touch(key)
+    state.touch_all()
     if outage is None:
         return []
     return _tell_of_service(state, device, ("out of service", "in service"), because)
@@ -242,6 +253,8 @@ def oom_kills(state: State) -> int | None:
 def _learn(state: State, device: DeviceState, ending: Ending, sequel: Sequel) -> list[Note]:
     """How many at once the device bears, after this."""
     attempt, before = ending.attempt, device.limit
+    if ending.verdict.kind == "finished":
+        company.finished(state, device, attempt.id)
     if ending.verdict.kind == "finished" and not attempt.alone:
         device.limit = concurrency.finished(before)
     elif sequel.rung == "contention" and not _keeps_concurrency(state, device, attempt):

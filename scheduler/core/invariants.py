@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from itertools import pairwise
 
+from scheduler.core.growth import KEPT, LEVELS
 from scheduler.core.high_water import HIGH_WATER_S
-from scheduler.core.life import Life, Releasing, Stopping, is_active
+from scheduler.core.life import Lease, Life, Releasing, Stopping, is_active
 from scheduler.core.model import Rule
-from scheduler.core.policy import key_of
+from scheduler.core.places import Refusal, key_of
+from scheduler.core.policy import WINDOW, is_too_big, place
 from scheduler.core.rules import forbidding, of_run
 from scheduler.core.state import State
 
@@ -17,8 +19,10 @@ def check(state: State) -> None:
     """Raises AssertionError with the law that is broken."""
     _check_places(state)
     _check_devices(state)
+    _check_followed(state)
     _check_rooms(state)
     _check_rules(state)
+    _check_idle(state)
 
 
 def _check_places(state: State) -> None:
@@ -53,9 +57,12 @@ def _check_devices(state: State) -> None:
             assert attempt.cap_bytes in (None, attempt.promise_bytes), f"{id}: an odd cap"
             peak, held = lease.peak_bytes, lease.held_bytes
             assert not held or (peak is not None and peak >= held), f"{id}: a peak under its size"
+            _check_promise(lease)
             if isinstance(life, Releasing):
                 assert not (life.evidence and life.settle), f"{id} is settled and waits to be"
         assert device.outage is None or device.drained_for is None, f"{device.key} is kept in vain"
+        running = {life.lease.attempt.id for life in device.active()}
+        assert device.throughput.courses.keys() == running, f"{device.key}: others are measured"
         marks = device.marks
         assert len(marks) <= HIGH_WATER_S + 1, f"{device.key}: {len(marks)} marks"
         assert all(a.strangers_bytes > b.strangers_bytes for a, b in pairwise(marks)), "no marks"
@@ -68,6 +75,28 @@ def _check_devices(state: State) -> None:
         assert drained is None or any(
             key_of(one.trial) == key_of(drained) for one in state.runs[drained.run].waiting
         ), f"{device.key} is kept for a trial that does not wait"
+
+
+def _check_promise(lease: Lease) -> None:
+    """What is set aside for an attempt is some of what it was started with."""
+    attempt, now, growth = lease.attempt, lease.now_promised_bytes, lease.growth
+    if now is not None:
+        assert 0 < now < attempt.promise_bytes, f"{attempt.id}: {now} set aside"
+        assert not attempt.alone, f"{attempt.id} is alone, and less is set aside for it"
+    if growth is not None:
+        levels, top = growth.levels, growth.top
+        assert len(levels) <= LEVELS, f"{attempt.id}: {len(levels)} levels"
+        assert all(a.bytes < b.bytes and a.age_s <= b.age_s for a, b in pairwise(levels)), "levels"
+        assert (top.bytes if top else None) == (lease.peak_bytes or None), f"{attempt.id}: its top"
+        assert growth.unseen_s >= 0, f"{attempt.id} was unseen for {growth.unseen_s} s"
+
+
+def _check_followed(state: State) -> None:
+    for run in state.runs.values():
+        followed = run.followed
+        assert len(followed.grown) <= KEPT, f"{run.run.id} keeps too much"
+        assert all(one.levels and one.took_s > 0 for one in followed.grown), "it grew from nothing"
+        assert 0 <= followed.pause <= followed.next_pause, f"{run.run.id}: an odd pause"
 
 
 def _check_rules(state: State) -> None:
@@ -95,3 +124,29 @@ def _check_rooms(state: State) -> None:
     for device in state.devices.values():
         if device.found:
             assert state.room(device) == state._room(device), f"{device.key}: out of date"
+    for run in state.runs.values():
+        assert state.most_bytes(run.run) == state._most_bytes(run.run), f"{run.run.id}: out of date"
+    places = {life.lease.attempt.id: life.lease.attempt.device for life in state.lives()}
+    assert state._places == places, "attempts are not where they were noted"
+    active = {key_of(life.lease.attempt.trial): id for id, life in _active(state)}
+    assert state._active == active, "trials that run are not noted as such"
+    rests = {key for key, one in state.devices.items() if state.now_s < one.rests_until_s}
+    assert rests <= state._resting | state._former.keys(), "a device would rest for ever"
+
+
+def _active(state: State) -> list[tuple[str, Life]]:
+    return [(life.lease.attempt.id, life) for life in state.lives() if is_active(life)]
+
+
+def _check_idle(state: State) -> None:
+    """No trial that is looked at could start, and none waits for what no device has, but where the
+    next event is to look anyway."""
+    rooms = [room for room in state.rooms() if room.key not in state._former]
+    for queue in state.queues():
+        if state.has_changed(queue.run.id):
+            continue
+        for waiting in queue.waiting[:WINDOW]:
+            trial = waiting.trial
+            assert not is_too_big(trial, queue.most_bytes), f"{key_of(trial)} waits in vain"
+            answer = place(trial, queue, rooms)
+            assert isinstance(answer, Refusal), f"{key_of(trial)} fits and waits"

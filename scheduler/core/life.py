@@ -12,11 +12,13 @@ from typing import Literal
 import msgspec
 
 from scheduler.core.actions import Settle
+from scheduler.core.growth import Growth
 from scheduler.core.model import Attempt, Evidence, Process, Verdict
 
 #: Why we stopped an attempt. "overrun": it broke its promise. "strangers": others need the memory.
-#: "unclear": the device was full, and cannot tell processes apart. "asked": by a rule.
-Cause = Literal["overrun", "strangers", "unclear", "asked"]
+#: "unclear": the device was full, and cannot tell processes apart. "asked": by a rule. "guess": we
+#: had made a promise smaller, and the attempt grew into what it was started with.
+Cause = Literal["overrun", "strangers", "unclear", "asked", "guess"]
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,12 +32,22 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     strangers_bytes: int | None = None  #: on its device, when it started
     oom_kills: int | None = None  #: counted by the kernel, when it started
     saved_at_s: float | None = None  #: when it last wrote a checkpoint; None: not that we know
+    reports: int = 0  #: that it has made, as far as was told
+    growth: Growth | None = None  #: None: it was not seen from its start
 
     @property
     def promise_bytes(self) -> int:
         """What is set aside for it now. Its cap stays what it was started with."""
         first = self.attempt.promise_bytes
         return first if self.now_promised_bytes is None else self.now_promised_bytes
+
+
+def is_outgrown(lease: Lease) -> bool:
+    """It has held, or come near to, more than was set aside for it later than its start."""
+    now, growth = lease.now_promised_bytes, lease.growth
+    if now is None:
+        return False
+    return (lease.peak_bytes or 0) > now or (growth is not None and growth.outgrew)
 
 
 class Starting(msgspec.Struct, frozen=True, kw_only=True, tag=True):

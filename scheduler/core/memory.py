@@ -3,7 +3,7 @@
 A core that takes it goes on as the one that said it. Whatever it holds is in the journals of a
 version, so the same holds as for events: a field, once written, keeps its meaning, and a new one
 has a default. Besides the structs here those are the ones in ``records``, ``life``, ``faults``,
-``concurrency``, ``watch`` and ``high_water``.
+``concurrency``, ``throughput``, ``course``, ``gains``, ``watch`` and ``high_water``.
 """
 
 from __future__ import annotations
@@ -93,10 +93,12 @@ def recall(event: Remembered) -> State:
     state = State()
     state.now_s, state.rules, state.boot_id = event.at_s, event.rules, event.boot_id
     state.devices |= {device.key: _copy_of_device(device) for device in event.devices}
+    state.stirred |= state.devices.keys()
     state.runs |= {run.run.id: _copy_of_run(run) for run in event.runs}
     state.changes += event.changes
     state.past |= {life.lease.attempt.id: life for life in event.past}
     state.numbers |= {(one.run, one.trial): one.attempt for one in event.counts}
+    state.index()
     return state
 
 

@@ -87,6 +87,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     unexplained: int = 0  #: attempts that ended by a kill nobody can explain
     faults: int = 0  #: GPU faults that it is held to have caused
     attempts: int = 0  #: made so far; the next one's id counts on from here
+    outgrew: bool = False  #: an attempt needed more again after its promise had been made smaller
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):

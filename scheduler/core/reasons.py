@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from scheduler.core.faults import INCIDENTS, Fault
 from scheduler.core.ledger import Account
-from scheduler.core.model import Rule, Trial
-from scheduler.core.policy import Place, Refusal, Room
+from scheduler.core.model import Rule, Run, Trial
+from scheduler.core.places import Place, Refusal, Room
 from scheduler.core.watch import SHORT_S, Victim
 
 GIB = 1 << 30
@@ -55,7 +55,8 @@ def held(refusal: Refusal, trial: Trial) -> str:
             return f"{room.key} is kept for trial {number} of {of_run}, overtaken too often"
         case "limit":
             running = f"{room.attempts} run, at most {room.limit(run)} at once"
-            return f"waits for a place on {room.key}: {running}"
+            tested = " for a while, to see whether one more pays" if room.is_tested else ""
+            return f"waits for a place on {room.key}: {running}{tested}"
         case "resting" if room.rests_because is not None:
             return room.rests_because
         case "resting":
@@ -70,6 +71,15 @@ def held(refusal: Refusal, trial: Trial) -> str:
             return f"{room.key} is out of service: {room.out_because}"
         case _:
             return f"{room.key} does not say how much memory is used ({_problem(room)})"
+
+
+def refused(want_bytes: int, most_bytes: int, run: Run) -> str:
+    """Why a new trial of *run* is not tried."""
+    where = run.device or "any device"
+    return (
+        f"by its forecast it needs {size(want_bytes)},"
+        f" {size(most_bytes)} is the most that {where} could give lately"
+    )
 
 
 def _ruled(refusal: Refusal, rule: Rule) -> str:
@@ -114,6 +124,11 @@ def crashed(key: str) -> str:
     return f"an attempt crashed on {key} just now; it is watched for a GPU fault first"
 
 
+def misjudged(because: str) -> str:
+    """Why promises are made smaller no more: an attempt ended as *because* says."""
+    return f"an attempt ran out of memory beside promises that had been made smaller: {because}"
+
+
 def cooling(fault: Fault) -> str:
     culprit = fault.attempt.trial
     return (
@@ -149,4 +164,6 @@ def stopped(
         return f"{tight}; it holds {size(lease.held_bytes)} of {promise} promised"
     if victim.cause == "strangers":
         return f"{tight}; strangers hold {size(account.strangers_bytes)}, of ours it loses least"
+    if victim.cause == "guess":
+        return f"{tight}; one grew after its promise had been made smaller, this loses least"
     return f"{tight}; of ours it loses least"

@@ -11,11 +11,13 @@ import msgspec
 from probes.reading import Reading
 from scheduler.core.concurrency import Limit
 from scheduler.core.faults import Fault, Outage
+from scheduler.core.growth import Followed
 from scheduler.core.high_water import Fading, Mark
 from scheduler.core.ledger import Account, Claim, balance
 from scheduler.core.life import Life, Starting, is_active
 from scheduler.core.model import Budget, Run, Trial
-from scheduler.core.policy import Waiting
+from scheduler.core.places import Waiting
+from scheduler.core.throughput import Throughput
 from scheduler.core.watch import Strain
 
 LAST_S = 5.0  #: how long one that has ended still counts as another's company
@@ -39,6 +41,7 @@ class DeviceState(msgspec.Struct, kw_only=True):
     usual_open_bytes: int | None = None  #: the most that lately was not the strangers'
     history: tuple[Free, ...] = ()  #: the last seconds, oldest first
     limit: Limit = Limit()
+    throughput: Throughput = Throughput()
     strain: Strain = Strain()
     rests_until_s: float = 0.0
     rests_because: str | None = None  #: None: it was short of memory
@@ -49,6 +52,7 @@ class DeviceState(msgspec.Struct, kw_only=True):
     sure_bytes: int | None = None  #: what was theirs beyond doubt at the last reading
     fadings: tuple[Fading, ...] = ()  #: of attempts that are gone since a few seconds
     ended_at_s: tuple[float, ...] = ()  #: of attempts that ended in the last seconds
+    followed_at_s: float = 0.0  #: when all its attempts' promises were last looked at
     lives: dict[str, Life] = msgspec.field(default_factory=dict)
 
     @property
@@ -57,6 +61,12 @@ class DeviceState(msgspec.Struct, kw_only=True):
 
     def active(self) -> list[Life]:
         return [life for life in self.lives.values() if is_active(life)]
+
+    @property
+    def at_most(self) -> int | None:
+        """Attempts at once, by all that was learned; None: memory alone decides."""
+        learned = (self.limit.at_most, self.throughput.limit)
+        return min((n for n in learned if n is not None), default=None)
 
     def rest(self, until_s: float, because: str | None) -> None:
         """Let nothing start there until then; the longest rest counts."""
@@ -95,3 +105,4 @@ class RunState(msgspec.Struct, kw_only=True):
     awaited: set[int] = msgspec.field(default_factory=set)  #: the numbers of those that wait
     active: set[str] = msgspec.field(default_factory=set)
     made_way: set[int] = msgspec.field(default_factory=set)  #: stopped, and to come back first
+    followed: Followed = Followed()

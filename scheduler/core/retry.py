@@ -41,6 +41,7 @@ Rung = Literal[
     "more_room",
     "capacity",
     "overrun",
+    "misjudged",
     "contention",
     "alone",
 ]
@@ -60,6 +61,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     follows_catch: bool = False  #: it raised, in a set-up that has served another trial
     most_bytes: int | None  #: the most that any device its run may use could lately give
     keeps_promise: bool = False  #: its user does not want it to be promised more
+    misjudged: bool = False  #: promises there had been made smaller, or all were not there
+    outgrew: bool = False  #: its own was, and it needed more again
 
 
 class Sequel(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,7 +133,7 @@ def _is_misconfigured(ending: Ending) -> bool:
 
 
 def _made_way(ending: Ending) -> bool:
-    return ending.verdict.kind == "stopped" and ending.stopped in ("strangers", "asked", None)
+    return ending.verdict.kind == "stopped" and ending.stopped in _NOT_ITS_DOING
 
 
 def _is_unexplained(ending: Ending) -> bool:
@@ -159,6 +162,11 @@ def _broke_promise(ending: Ending) -> bool:
 
 def _is_pressed(ending: Ending) -> bool:
     return ending.company > 1 or ending.strangers_grew or ending.stopped == "unclear"
+
+
+def _is_misjudged(ending: Ending) -> bool:
+    """It was let start, or its neighbours were, on what others had been promised at first."""
+    return ending.misjudged and _is_pressed(ending)
 
 
 def _is_squeezed(ending: Ending) -> bool:
@@ -210,6 +218,7 @@ def _kept(ending: Ending, unexplained: int = 0, faults: int = 0) -> Trial:
         trial,
         want_bytes=trial.want_bytes if attempt.alone else held,
         unexplained=trial.unexplained + unexplained,
+        outgrew=trial.outgrew or ending.outgrew,
         faults=trial.faults + faults,
         attempts=_attempts(attempt),
     )
@@ -295,6 +304,7 @@ _AFTER_FAULT: dict[Rung, str] = {
     "faulted": "is tried once more",
     "failed": "failed",
 }
+_NOT_ITS_DOING: tuple[Cause | None, ...] = ("strangers", "asked", "guess", None)
 _SETTLED: dict[Rung, Settlement] = {"done": "done", "failed": "failed", "capacity": "capacity"}
 _LADDER: tuple[tuple[Rung, _Applies, _ComesBack], ...] = (
     ("done", _is_over, _not),
@@ -309,6 +319,7 @@ _LADDER: tuple[tuple[Rung, _Applies, _ComesBack], ...] = (
     ("capacity", lambda ending: ending.attempt.alone, _not),
     ("capacity", _may_have_no_more, _not),
     ("overrun", _broke_promise, _larger),
+    ("misjudged", _is_misjudged, _kept),
     ("contention", _is_pressed, _pressed),
     ("alone", lambda ending: True, _alone),
 )

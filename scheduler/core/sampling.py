@@ -8,12 +8,12 @@ from __future__ import annotations
 import msgspec
 
 from probes.reading import Reading
-from scheduler.core import reasons, watch
+from scheduler.core import following, reasons, watch
 from scheduler.core.actions import Action
 from scheduler.core.ending import has_waited, settle
 from scheduler.core.events import Sampled
-from scheduler.core.high_water import doubtful_bytes, fading, marked, sure_bytes
-from scheduler.core.ledger import held_bytes, is_given_back
+from scheduler.core.high_water import at_high_water, doubtful_bytes, fading, marked, sure_bytes
+from scheduler.core.ledger import Account, held_bytes, is_given_back
 from scheduler.core.life import Freed, Lease, Releasing, Starting, step
 from scheduler.core.records import DeviceState, Free
 from scheduler.core.state import State
@@ -36,14 +36,19 @@ def sampled(state: State, event: Sampled) -> list[Action]:
     """A device that the poll says nothing of is unknown from here on."""
     readings = {reading.device: reading for reading in event.readings}
     for device in state.devices.values():
+        if event.at_s - device.sampled_at_s > UNSEEN_S:
+            following.overlook(device, device.sampled_at_s, event.at_s)
+        problem = device.reading.problem if device.reading else None
         _take(device, readings.get(device.key), event.at_s)
-        state.touch(device.key)
+        state.reread(device, problem)
     actions: list[Action] = []
     for device in state.devices.values():
         actions += _settle_kills(state, device, event.at_s)
         gone = _release(state, device, event.at_s)
         _mark(state, device, gone, event.at_s)
+        actions += following.follow(state, device, event.at_s)
         _remember(state, device, event.at_s)
+    state.polled()
     return actions
 
 
@@ -62,13 +67,16 @@ def _take(device: DeviceState, reading: Reading | None, at_s: float) -> None:
         pid = life.process.pid if life.process else None
         held = held_bytes(reading, pid)
         if held != life.lease.held_bytes:
-            lease = _with_held(life.lease, held)
+            lease = _with_held(life.lease, held, at_s)
             device.lives[attempt] = msgspec.structs.replace(life, lease=lease)
 
 
-def _with_held(lease: Lease, held: int | None) -> Lease:
-    known = [size for size in (lease.peak_bytes, held) if size is not None]
-    return msgspec.structs.replace(lease, held_bytes=held, peak_bytes=max(known, default=None))
+def _with_held(lease: Lease, held: int | None, at_s: float) -> Lease:
+    if held is not None and held > (lease.peak_bytes or 0):
+        lease = following.with_peak(lease, held, at_s)
+    elif lease.peak_bytes is None:
+        lease = msgspec.structs.replace(lease, peak_bytes=held)
+    return msgspec.structs.replace(lease, held_bytes=held)
 
 
 def _settle_kills(state: State, device: DeviceState, at_s: float) -> list[Action]:
@@ -106,12 +114,13 @@ def _is_back(life: Releasing, reading: Reading | None, waited_s: float) -> bool:
 
 def _remember(state: State, device: DeviceState, at_s: float) -> None:
     """What is usual here, and how long it has been tight."""
-    account = device.account()
-    if not device.lives and account.used_bytes is not None:
+    account = state.account(device)
+    if not device.lives and account.used_bytes not in (None, device.baseline_bytes):
         device.baseline_bytes = account.used_bytes
+        state.touch(device.key)
     if at_s - device.sampled_at_s > UNSEEN_S:
         device.strain = watch.Strain()
-    is_open = state.room(device).account.open_bytes
+    is_open = at_high_water(state.account(device), device.marks).open_bytes
     if is_open is not None:
         usual = is_open if device.usual_open_bytes is None else device.usual_open_bytes
         share = 0.5 ** (max(0.0, at_s - device.sampled_at_s) / HALF_LIFE_S)
@@ -120,16 +129,23 @@ def _remember(state: State, device: DeviceState, at_s: float) -> None:
     active = [life for life in device.active() if not isinstance(life, Starting)]
     device.strain = watch.look(
         device.strain,
-        account,
+        _as_promised(account, following.outgrown_bytes(device)),
         reserve_bytes=state.ruled_reserve_bytes(device),
         alone=any(life.lease.attempt.alone for life in active),
         now_s=at_s,
     )
 
 
+def _as_promised(account: Account, outgrown_bytes: int) -> Account:
+    """*account* as if nobody held more than what is set aside, but for what is used."""
+    if account.left_bytes is None or not outgrown_bytes:
+        return account
+    return msgspec.structs.replace(account, left_bytes=account.left_bytes + outgrown_bytes)
+
+
 def _mark(state: State, device: DeviceState, gone: list[Releasing], at_s: float) -> None:
     """What strangers hold now, as far as it is theirs beyond doubt. *gone*: since this reading."""
-    strangers, sure = device.account().strangers_bytes, None
+    strangers, sure = state.account(device).strangers_bytes, None
     if strangers is not None and device.reading is not None:
         rise = strangers - (device.sure_bytes or 0)
         more = fading(gone, rise)
@@ -137,5 +153,9 @@ def _mark(state: State, device: DeviceState, gone: list[Releasing], at_s: float)
         device.fadings = tuple(one for one in fadings if at_s < one.until_s)
         doubt = doubtful_bytes(device.lives.values(), device.fadings, device.reading, at_s)
         sure = sure_bytes(strangers, doubt, device.sure_bytes)
-    device.sure_bytes, device.marks = sure, marked(device.marks, sure, at_s)
-    state.touch(device.key)
+    before, device.marks = device.marks[:1], marked(device.marks, sure, at_s)
+    device.sure_bytes = sure
+    if [mark.strangers_bytes for mark in before] != [
+        mark.strangers_bytes for mark in device.marks[:1]
+    ]:
+        state.touch(device.key)

@@ -15,41 +15,51 @@ import msgspec
 from probes.reading import Device
 from scheduler.core import rules as in_force
 from scheduler.core.actions import Note
-from scheduler.core.high_water import at_high_water
+from scheduler.core.growth import Outlook
 from scheduler.core.life import Began, Ended, Life, Releasing, Starting, is_active, step
 from scheduler.core.model import Attempt, Budget, Change, Process, Run, Trial
-from scheduler.core.policy import Key, Queue, Room, Waiting, could_run, key_of
+from scheduler.core.places import Key, Queue, Waiting, key_of
+from scheduler.core.policy import WINDOW
 from scheduler.core.records import LAST_S, DeviceState, RunState
 from scheduler.core.retry import number_of
-from scheduler.core.rules import Rules
+from scheduler.core.rooms import Rooms
+from scheduler.core.rooms import reserve_bytes as reserve_bytes
 
 CHANGES = 200  #: kept to be shown
 PAST = 256  #: ended attempts that a host may still ask about
 PAST_RUNS = 64  #: runs that have left and may come back to what is known of them
 
 
-class State:
+class State(Rooms):
     """Devices, runs, attempts."""
 
     def __init__(self) -> None:
-        self.now_s = 0.0
-        self.devices: dict[str, DeviceState] = {}
-        self.runs: dict[str, RunState] = {}
-        self.rules: Rules = ()
+        super().__init__()
         self.boot_id = ""  #: of the machine when we last started; "": not known
         self.changes: deque[Change] = deque(maxlen=CHANGES)
         self.past: dict[str, Releasing] = {}
         self.numbers: dict[Key, int] = {}  #: of the last attempt of each trial
-        self._rooms: dict[str, Room] = {}
+        self.outlooks: dict[str, Outlook] = {}  #: by run; worked out of what is kept of it
+        self.stirred: set[str] = set()  #: devices where who runs may have changed since a look
+        self._places: dict[str, str] = {}  #: the device of each attempt that is on one
+        self._active: dict[Key, str] = {}  #: the attempt of each trial that runs
 
     # -- attempts ----------------------------------------------------------------------------------
 
     def find(self, attempt: str) -> Life | None:
         """None: never heard of, or long gone."""
-        for device in self.devices.values():
-            if attempt in device.lives:
-                return device.lives[attempt]
-        return self.past.get(attempt)
+        place = self._places.get(attempt)
+        return self.past.get(attempt) if place is None else self.devices[place].lives[attempt]
+
+    def running(self, run: str, number: int) -> Life | None:
+        """The attempt of the trial that runs now; None: none does."""
+        attempt = self._active.get((run, number))
+        return None if attempt is None else self.find(attempt)
+
+    def lives_of(self, run: str) -> Iterator[Life]:
+        """The attempts of *run* that run now."""
+        for attempt in sorted(self.runs[run].active):
+            yield self.devices[self._places[attempt]].lives[attempt]
 
     def lives(self) -> Iterator[Life]:
         for device in self.devices.values():
@@ -62,8 +72,16 @@ class State:
             self.past[attempt.id] = life
             return
         self.devices[attempt.device].lives[attempt.id] = life
+        self._places[attempt.id] = attempt.device
         active = self.runs[attempt.trial.run].active
-        (active.add if is_active(life) else active.discard)(attempt.id)
+        if is_active(life):
+            active.add(attempt.id)
+            self._active[key_of(attempt.trial)] = attempt.id
+        elif attempt.id in active:
+            active.remove(attempt.id)
+            del self._active[key_of(attempt.trial)]
+            self.touch_run(attempt.trial.run)
+        self.stirred.add(attempt.device)
         self.touch(attempt.device)
 
     def begin(self, life: Life, process: Process) -> None:
@@ -87,7 +105,7 @@ class State:
     def release(self, life: Releasing) -> None:
         """Its memory is back. Remembered for a while, in case its host still asks how it ended."""
         attempt, device = life.lease.attempt, self.devices[life.lease.attempt.device]
-        del device.lives[attempt.id]
+        del device.lives[attempt.id], self._places[attempt.id]
         self.past[attempt.id] = life
         if len(self.past) > PAST:
             oldest = self.past.pop(next(iter(self.past)))
@@ -112,6 +130,15 @@ class State:
         key = key_of(attempt.trial)
         self.numbers[key] = max(self.numbers.get(key, 0), number_of(attempt.id))
 
+    def index(self) -> None:
+        """Work out anew what is only kept to be found sooner."""
+        lives = {life.lease.attempt.id: life for life in self.lives()}
+        self._places = {id: life.lease.attempt.device for id, life in lives.items()}
+        self._active = {
+            key_of(life.lease.attempt.trial): id for id, life in lives.items() if is_active(life)
+        }
+        self.look_at_all()
+
     # -- runs --------------------------------------------------------------------------------------
 
     def add(self, run: Run) -> RunState:
@@ -126,19 +153,16 @@ class State:
 
     def _forget(self, run: str) -> None:
         del self.runs[run]
+        self.outlooks.pop(run, None)
         self.past = {id: one for id, one in self.past.items() if one.lease.attempt.trial.run != run}
         self.numbers = {key: number for key, number in self.numbers.items() if key[0] != run}
 
     # -- trials that wait --------------------------------------------------------------------------
 
-    def is_known(self, trial: Trial) -> bool:
-        """Whether the trial waits, or an attempt of it runs."""
-        run, prefix = self.runs[trial.run], f"{trial.run}/{trial.number}."
-        return trial.number in run.awaited or any(one.startswith(prefix) for one in run.active)
-
     def enqueue(self, trial: Trial) -> None:
         """Trials that come back go before those that are new, those that made way before all."""
         run = self.runs[trial.run]
+        self.touch_run(trial.run)
         run.awaited.add(trial.number)
         waiting, place = run.waiting, len(run.waiting)
         if trial.number in run.made_way:
@@ -148,6 +172,27 @@ class State:
             place = next((n for n, one in enumerate(waiting) if not one.trial.attempts), place)
         waiting.insert(place, Waiting(trial=trial, since_s=self.now_s))
 
+    def renew(self, trial: Trial) -> None:
+        """What is wanted for a trial that waits has changed; it keeps its place, and what is kept
+        for it."""
+        run = self.runs[trial.run]
+        place = next(n for n, one in enumerate(run.waiting) if one.trial.number == trial.number)
+        before = run.waiting[place]
+        if before.trial == trial or before.trial.attempts != trial.attempts:
+            return
+        run.waiting[place] = msgspec.structs.replace(before, trial=trial)
+        self.touch_run(trial.run)
+        for device in self._kept_for(key_of(trial)):
+            device.drained_for = trial
+            self.touch(device.key)
+
+    def overtake(self, run: str, place: int) -> int:
+        """Another has started where this one could have; how often that was so."""
+        waiting = self.runs[run].waiting
+        overtaken = waiting[place].overtaken + 1
+        waiting[place] = msgspec.structs.replace(waiting[place], overtaken=overtaken)
+        return overtaken
+
     def dequeue(self, run: str, number: int) -> None:
         """No harm where it does not wait."""
         queue = self.runs[run]
@@ -156,10 +201,18 @@ class State:
         queue.awaited.remove(number)
         place = next(n for n, one in enumerate(queue.waiting) if one.trial.number == number)
         del queue.waiting[place]
-        for device in self.devices.values():
-            if device.drained_for is not None and key_of(device.drained_for) == (run, number):
-                device.drained_for = None
-                self.touch(device.key)
+        if len(queue.waiting) >= WINDOW:
+            self.touch_run(run)  # one more is looked at
+        for device in self._kept_for((run, number)):
+            device.drained_for = None
+            self.touch(device.key)
+
+    def _kept_for(self, key: Key) -> list[DeviceState]:
+        return [
+            device
+            for device in self.devices.values()
+            if device.drained_for is not None and key_of(device.drained_for) == key
+        ]
 
     def clear_queue(self, run: str) -> None:
         while self.runs[run].waiting:
@@ -181,79 +234,6 @@ class State:
             for one in waiting
         ]
 
-    # -- devices -----------------------------------------------------------------------------------
-
-    def most_bytes(self, run: Run) -> int | None:
-        """The most that an attempt of *run* could lately be given; None: no device has said."""
-        known = (
-            device.usual_open_bytes - reserve_bytes(run, device.budget)
-            for device in self.devices.values()
-            if device.found and device.outage is None and device.budget.is_for(run)
-            if device.usual_open_bytes is not None
-        )
-        return max(known, default=None)
-
-    def watch_reserve_bytes(self, device: DeviceState) -> int:
-        """What is kept free there: the least that a run with attempts there was admitted with."""
-        runs = {life.lease.attempt.trial.run for life in device.active()}
-        reserves = (reserve_bytes(self.runs[run].run, device.budget) for run in runs)
-        return min(reserves, default=device.budget.reserve_bytes)
-
-    def ruled_reserve_bytes(self, device: DeviceState) -> int:
-        """The same, or more where a rule stops attempts for it."""
-        ruled = in_force.of_device(self.rules, device.key)
-        kept = in_force.kept_bytes(ruled, stops=True)
-        return max(self.watch_reserve_bytes(device), kept)
-
-    def rule(self, rules: Rules) -> None:
-        """Put *rules* in the place of those in force.
-
-        What is kept for a trial is kept no more: it may be one that now has to wait for days.
-        Overtaken once more, it has a device kept for it again, if it may start there.
-        """
-        self.rules = rules
-        for device in self.devices.values():
-            device.drained_for = None
-            self.touch(device.key)
-
-    def touch(self, key: str) -> None:
-        """Something about the device has changed."""
-        self._rooms.pop(key, None)
-
-    def rooms(self) -> list[Room]:
-        """The devices that are there, as admission sees them."""
-        return [self.room(device) for device in self.devices.values() if device.found]
-
-    def room(self, device: DeviceState) -> Room:
-        room = self._rooms.get(device.key)
-        if room is None or room.rests != (self.now_s < device.rests_until_s):
-            room = self._rooms[device.key] = self._room(device)
-        return room
-
-    def _room(self, device: DeviceState) -> Room:
-        active, account = device.active(), device.account()
-        room = Room(
-            budget=device.budget,
-            account=at_high_water(account, device.marks),
-            strangers_now_bytes=account.strangers_bytes,
-            problem=device.reading.problem if device.reading else None,
-            attempts=len(active),
-            empty=not device.lives,
-            alone=any(life.lease.attempt.alone for life in device.lives.values()),
-            at_most=device.limit.at_most,
-            runs=frozenset(life.lease.attempt.trial.run for life in active),
-            rests=self.now_s < device.rests_until_s,
-            rests_because=device.rests_because,
-            out_because=device.outage.because if device.outage else None,
-            rules=in_force.of_device(self.rules, device.key),
-        )
-        trial = device.drained_for
-        if trial is not None:
-            run = self.runs[trial.run].run
-            if could_run(trial, run, room, self.most_bytes(run)):
-                room = msgspec.structs.replace(room, drained_for=key_of(trial))
-        return room
-
     # -- what is shown -----------------------------------------------------------------------------
 
     def note(self, change: Change) -> Note:
@@ -263,10 +243,6 @@ class State:
     def recent(self, count: int) -> tuple[Change, ...]:
         """The last changes, newest first."""
         return tuple(islice(reversed(self.changes), count))
-
-
-def reserve_bytes(run: Run, budget: Budget) -> int:
-    return budget.reserve_bytes if run.reserve_bytes is None else run.reserve_bytes
 
 
 def lost_device(attempt: Attempt) -> DeviceState:

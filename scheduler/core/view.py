@@ -11,11 +11,14 @@ import msgspec
 
 from scheduler.core import reasons
 from scheduler.core import rules as in_force
+from scheduler.core.gains import Gain
 from scheduler.core.life import Life, Releasing, Running, Starting
 from scheduler.core.model import Attempt, Budget, Change, Process, Rule, Run, Trial
-from scheduler.core.policy import Refusal, place
+from scheduler.core.places import Refusal
+from scheduler.core.policy import place
 from scheduler.core.records import DeviceState
 from scheduler.core.state import CHANGES, State
+from scheduler.core.throughput import gains
 
 
 class AttemptView(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +30,24 @@ class AttemptView(msgspec.Struct, frozen=True, kw_only=True):
     held_bytes: int | None
     peak_bytes: int | None
     saved_at_s: float | None = None  #: when it last wrote a checkpoint; None: not that we know
+    #: What is set aside for it now, where that is less than it was started with; None: the same.
+    now_promised_bytes: int | None = None
+
+    @property
+    def promise_bytes(self) -> int:
+        """What is set aside for it now."""
+        first = self.attempt.promise_bytes
+        return first if self.now_promised_bytes is None else self.now_promised_bytes
+
+
+class GainView(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``at_once`` attempts got done together, over what one fewer did; and how sure it is."""
+
+    at_once: int
+    ratio: float
+    low_ratio: float
+    high_ratio: float
+    measured: int  #: changes that attempts lived through, or trials, that tell of it
 
 
 class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +69,8 @@ class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
     out_because: str | None = None  #: why it is out of service: nothing starts there
     out_since_s: float | None = None
     strangers_high_bytes: int | None = None
+    gains: tuple[GainView, ...] = ()  #: the smallest number at once first; of others nothing tells
+    is_tested: bool = False  #: ``at_most`` is for a while, to see what one fewer do
 
 
 class WaitingView(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +125,18 @@ def _device(state: State, device: DeviceState) -> DeviceView:
         out_because=device.outage.because if device.outage else None,
         out_since_s=device.outage.since_s if device.outage else None,
         strangers_high_bytes=room.account.strangers_bytes,
+        gains=tuple(_gain(one) for one in gains(device.throughput)),
+        is_tested=room.is_tested,
+    )
+
+
+def _gain(one: Gain) -> GainView:
+    return GainView(
+        at_once=one.company,
+        ratio=one.ratio,
+        low_ratio=one.low_ratio,
+        high_ratio=one.high_ratio,
+        measured=one.attempts,
     )
 
 
@@ -121,6 +156,7 @@ def _attempt(life: Life) -> AttemptView:
         held_bytes=life.lease.held_bytes,
         peak_bytes=life.lease.peak_bytes,
         saved_at_s=life.lease.saved_at_s,
+        now_promised_bytes=life.lease.now_promised_bytes,
     )
 
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import msgspec
 
 from scheduler.core.ledger import Account
-from scheduler.core.life import Cause, Lease
+from scheduler.core.life import Cause, Lease, is_outgrown
 
 READINGS = 2
 OVER_S = 0.75  #: less is one moment seen twice: readings may come 20 ms apart
@@ -119,12 +119,16 @@ def victim(
     least = max(holding or leases, key=loses_least, default=None)
     if least is None:
         return None
-    return Victim(lease=least, cause=_cause(by_rule=by_rule, can_tell=can_tell))
+    guessed = any(is_outgrown(one) for one in leases)
+    guessed = guessed and not have_grown(least.strangers_bytes, account)
+    return Victim(lease=least, cause=_cause(by_rule=by_rule, can_tell=can_tell, guessed=guessed))
 
 
-def _cause(*, by_rule: bool, can_tell: bool) -> Cause:
+def _cause(*, by_rule: bool, can_tell: bool, guessed: bool) -> Cause:
     if by_rule:
         return "asked"
+    if guessed:
+        return "guess"
     return "strangers" if can_tell else "unclear"
 
 

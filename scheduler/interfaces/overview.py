@@ -14,7 +14,7 @@ import msgspec
 from scheduler.core.model import Rule
 from scheduler.core.view import AttemptView, DeviceView, View
 from scheduler.interfaces.client import ask
-from scheduler.interfaces.progress import Progress, rate, rate_now, share, time_left
+from scheduler.interfaces.progress import Progress, gaps, rate, rate_now, share, time_left
 from scheduler.machine.api.answers import Status, Supervisor
 from scheduler.machine.api.listing import RunAnswer, read_run
 from scheduler.machine.processes import age_s
@@ -170,6 +170,7 @@ def progress_of(
                 ages_s,
                 len(ages_s) or len(status.running),
                 again=status.retried / done if done else 0.0,
+                gaps_s=gaps(status.finished_at_s, since_s, status.durations_s),
             )
     return Progress(
         done=done,

@@ -18,7 +18,7 @@ import click
 import msgspec
 
 from scheduler.core.model import Run
-from scheduler.interfaces import checks, strategy_options
+from scheduler.interfaces import checks, memory_options, strategy_options
 from scheduler.interfaces.errors import BadInput, Failed
 from scheduler.machine.config.defaults import run_defaults
 from scheduler.machine.hosts import write_environment
@@ -28,7 +28,7 @@ from scheduler.machine.state import StateFolder, find, new_run, open_state
 from scheduler.machine.summon import NoSupervisor, ensure_supervisor, is_lasting
 
 
-class _Size(click.ParamType[int]):
+class Size(click.ParamType[int]):
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
@@ -72,7 +72,7 @@ _OPTIONS = (
     click.option("--device", metavar="KEY", help="Only this device; see `scheduler devices`."),
     click.option(
         "--memory-per-trial",
-        type=_Size(),
+        type=Size(),
         help="What a trial is promised until its peak is known."
         " Default: 6GiB on a GPU, 1GiB on RAM.",
     ),
@@ -84,7 +84,7 @@ _OPTIONS = (
     ),
     click.option("--n-trials", type=_AT_LEAST_ONE, metavar="N", help="Overrides the script's own."),
     click.option(
-        "--reserve", type=_Size(), help="Kept free. Default: 10 %, on a GPU at least 512MiB."
+        "--reserve", type=Size(), help="Kept free. Default: 10 %, on a GPU at least 512MiB."
     ),
     click.option("--no-containment", is_flag=True, help="Do not cap a trial at its promise."),
     click.option(
@@ -113,7 +113,7 @@ def run_options(function: Callable[..., None]) -> Callable[..., None]:
     """The options and arguments that say what is to run, and how."""
     function = click.argument("arguments", nargs=-1, type=click.UNPROCESSED)(function)
     function = click.argument("target", required=False)(function)
-    for option in reversed((*_OPTIONS, *strategy_options.OPTIONS)):
+    for option in reversed((*_OPTIONS, *memory_options.OPTIONS, *strategy_options.OPTIONS)):
         function = option(function)
     return function
 
@@ -164,6 +164,7 @@ def read_spec(asked: dict[str, Any]) -> RunSpec:
     kind = checks.kind_of(asked["target"])
     study = {name: asked[name] for name in ("direction", "storage", "study_name")}
     checks.check_study_options(kind, study)
+    config = checks.read_config(asked["settings"])
     run = Run(
         id="",
         name=asked["name"] or "",
@@ -173,8 +174,8 @@ def read_spec(asked: dict[str, Any]) -> RunSpec:
         max_attempts=asked["max_trials"],
         contain=not asked["no_containment"],
         priority=asked.get("priority", 0),
+        overrun_share=config.run.overrun_share if asked["overrun"] is None else asked["overrun"],
     )
-    config = checks.read_config(asked["settings"])
     run = run_defaults(config, run)
     checks.check_fits(run, config)
     strategies = strategy_options.read_asked(asked, config)
@@ -196,6 +197,7 @@ def read_spec(asked: dict[str, Any]) -> RunSpec:
         io=config.attempts.io,
         threads=config.attempts.threads,
         asked=strategies,
+        memory_from=memory_options.read_memory_from(asked["memory_from"]),
         **study,
     )
 

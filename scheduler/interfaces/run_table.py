@@ -122,6 +122,7 @@ def _counts(status: RunStatus, progress: Progress) -> str:
         (status.failed, "failed", None),
         (status.capacity, "too big for the device", progress.too_big_share),
         (status.retried, "came back", None),
+        (status.unrun, "answered without running", None),
     )
     said = [f"{n} {word}{_percent(share)}" for n, word, share in named if n]
     return ", ".join([f"{progress.done}{of} done", *said])
@@ -146,12 +147,12 @@ def _rate(an_hour: float) -> str:
 
 
 def _left(left: Left, now_s: float) -> str:
-    about, low, high = map(_span, (left.about_s, left.low_s, left.high_s))
+    about, low, high = map(format_span, (left.about_s, left.low_s, left.high_s))
     between = f" ({low} to {high})" if low != high else ""
     return f"about {about}{between}, until {format_time(now_s + left.about_s, now_s)}"
 
 
-def _span(seconds: float) -> str:
+def format_span(seconds: float) -> str:
     """Finer than ``format_duration`` where a range would otherwise be "1 min to 1 min"."""
     if seconds < 120:
         return f"{seconds:.0f} s"
@@ -200,7 +201,7 @@ def _attempts(
         column("step", (_number(one.step if one else None) for one in live), 8),
         column("value", (_number(one.value if one else None) for one in live), 8),
         column("held", (_seen(one.held_bytes, one) for one in attempts)),
-        column("promise", (format_size(one.attempt.promise_bytes) for one in attempts)),
+        column("promise", (format_size(one.promise_bytes) for one in attempts)),
         column("peak", (_seen(one.peak_bytes, one) for one in attempts), 3),
         column("time", (format_duration(now_s - one.attempt.started_at_s) for one in attempts)),
         column("saved", (_ago(one.saved_at_s, now_s) for one in attempts), 4),

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from scheduler.core.model import Rule
 from scheduler.core.rules import kept_bytes, of_device
-from scheduler.core.view import AttemptView, DeviceView
+from scheduler.core.view import AttemptView, DeviceView, GainView
 from scheduler.interfaces.overview import Overview, RunOverview
 from scheduler.interfaces.paint import PLAIN, Paint, flow, words
 from scheduler.interfaces.run_table import format_time, run_lines
@@ -103,7 +103,18 @@ def device_lines(
         reserve = max(device.budget.reserve_bytes, kept)
         yield from _memory(device, device.total_bytes, device.used_bytes, reserve, width, paint)
     if device.at_most:  # 0 is a rule's, which says so itself
-        yield f"  at most {device.at_most} at once"
+        tested = ", for a while, to see what they do" if device.is_tested else ""
+        yield f"  at most {device.at_most} at once{tested}"
+    if device.gains:
+        yield from words(_gains(device.gains), width, "  measured: ", "    ")
+
+
+def _gains(gains: Sequence[GainView]) -> str:
+    """What each neighbour more was worth."""
+    said = [
+        f"{one.at_once} at once do {one.ratio:.2f} of what {one.at_once - 1} do" for one in gains
+    ]
+    return ", ".join(said)
 
 
 def _troubles(device: DeviceView, now_s: float) -> Iterator[str]:
@@ -147,7 +158,7 @@ def _free(headroom: int | None) -> str:
 
 def _promised_besides(attempts: Iterable[AttemptView]) -> int:
     """Bytes set aside for attempts that do not hold them (yet)."""
-    return sum(max(0, one.attempt.promise_bytes - (one.held_bytes or 0)) for one in attempts)
+    return sum(max(0, one.promise_bytes - (one.held_bytes or 0)) for one in attempts)
 
 
 def bar(sizes: Sequence[int | None], total: int, cells: int, paint: Paint = PLAIN) -> str:

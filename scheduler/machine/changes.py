@@ -25,16 +25,21 @@ class Rollback(Change, frozen=True, kw_only=True):
 
 
 def append(folder: Path, change: Change) -> None:
-    """Adds *change*. Raises OSError; then nothing was added.
+    """Adds *change*. Raises OSError; then nothing was added."""
+    append_line(folder / FILE, _encoder.encode(change))
+
+
+def append_line(path: Path, text: bytes) -> None:
+    """Adds *text* as a line of a file for this user only. Raises OSError; then nothing was added.
 
     A line that a full disk had cut off gets its end first, so that it takes no other along.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-    file = os.open(folder / FILE, flags, 0o600)
+    file = os.open(path, flags, 0o600)
     try:
         size = os.fstat(file).st_size
         torn = size > 0 and os.pread(file, 1, size - 1) != b"\n"
-        line = b"\n" * torn + _encoder.encode(change) + b"\n"
+        line = b"\n" * torn + text + b"\n"
         if os.write(file, line) < len(line):
             os.ftruncate(file, size)
             raise OSError(28, "no space left on the device")

@@ -6,6 +6,7 @@ everyone else reads it, during the run and after.
     runs/RUN/run.json       RunSpec, written by the command line; a new priority is put in there
     runs/RUN/status.json    RunStatus, by the host; by the supervisor while no host lives
     runs/RUN/changes.jsonl  what was changed, by itself or by its user (``machine.changes``)
+    runs/RUN/peaks.jsonl    what its trials held at their peak (``machine.peaks``)
     runs/RUN/wishes.json    what its user has set since (``strategies.wishes``), and
     runs/RUN/wishes-taken.json  what the host says to that
     runs/RUN/host.lock      held by the host while it lives; says which process that is
@@ -67,6 +68,9 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     io: Literal["best-effort", "idle", "none"] = "best-effort"  #: "none": as the user has it
     threads: int | None = None  #: CPU threads of an attempt; None: the cores are shared out
     asked: Asked = Asked()  #: of the study strategies
+    #: Whose peaks the first forecasts go by: a run's id, "none", or "auto": the newest earlier run
+    #: of the same target.
+    memory_from: str = "auto"
 
 
 class Best(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +108,9 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     failed: int = 0
     capacity: int = 0  #: did not fit the device, told to the sampler as pruned
     retried: int = 0
+    #: Asked of the sampler and answered without being run, as no device could hold them. They
+    #: count as none of ``n_trials``.
+    unrun: int = 0
     done_before: int = 0  #: trials that were done when this life of the run began
     running: dict[str, int] = {}  #: Optuna's trial number by attempt id
     live: dict[str, LiveTrial] = {}  #: by attempt id

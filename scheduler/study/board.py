@@ -21,7 +21,7 @@ from scheduler.machine import changes
 from scheduler.machine.room import disk_allowing
 from scheduler.machine.runs import Best, LiveTrial, RunStatus, write_whole
 from scheduler.machine.sizes import format_duration
-from scheduler.study.keeping.record import CAPACITY, KNOWN, PUT_BACK, WITHDRAWN
+from scheduler.study.keeping.record import CAPACITY, KNOWN, PUT_BACK, UNRUN, WITHDRAWN
 from scheduler.study.wall_clock import WallClock
 
 WRITE_EVERY_S = 0.5
@@ -74,7 +74,7 @@ class Board:
         self._follow_clock()
         now = self.status
         counted: dict[str, Any] = {field: getattr(now, field) + 1}
-        if field != "retried":
+        if counts_as_done(trial):
             counted["finished_at_s"] = (*now.finished_at_s, time.time())[-TIMES_KEPT:]
             took_s = self._took_s(trial)
             if took_s is not None:
@@ -190,11 +190,18 @@ def counted_as(trial: FrozenTrial) -> str | None:
         return None
     if trial.state == TrialState.COMPLETE:
         return "complete"
+    if trial.state == TrialState.PRUNED and UNRUN in trial.system_attrs:
+        return "unrun"
     if trial.state == TrialState.PRUNED:
         return "capacity" if CAPACITY in trial.system_attrs else "pruned"
     if trial.state == TrialState.FAIL:
         return "retried" if PUT_BACK in trial.system_attrs else "failed"
     return None
+
+
+def counts_as_done(trial: FrozenTrial) -> bool:
+    """It is one of the run's trials, and over."""
+    return counted_as(trial) not in (None, "retried", "unrun")
 
 
 def finished_at_s(trial: FrozenTrial) -> float | None:
@@ -221,6 +228,7 @@ def progress_line(status: RunStatus, now_s: float) -> str:
         (status.failed, "failed"),
         (status.capacity, "too big for the device"),
         (status.retried, "came back"),
+        (status.unrun, "answered without running"),
     )
     parts += [f"{count} {name}" for count, name in named if count]
     left = time_left_s(status, done, now_s) if status.state == "running" else None

@@ -212,6 +212,33 @@ def be_like(new: optuna.Study, study: optuna.Study, storage: Any) -> None:
     new._stop_flag = False
 
 
+def with_sampler(study: optuna.Study, sampler: BaseSampler) -> optuna.Study:
+    """The same study, in which *sampler* draws."""
+    seen = optuna.Study.__new__(optuna.Study)
+    be_like(seen, study, study._storage)
+    seen.sampler = sampler
+    return seen
+
+
+def draws_ahead(sampler: BaseSampler) -> bool:
+    """Whether an independent draw depends on nothing that a trial has suggested before.
+
+    So it is with Optuna's samplers, but for one that goes down a tree of what was suggested. Of
+    others it is not known.
+    """
+    fixed = fixed_by(sampler)
+    if fixed is not None:
+        return draws_ahead(fixed[1])
+    if isinstance(sampler, BruteForceSampler):
+        return False
+    return type(sampler).__module__.partition(".")[0] == "optuna"
+
+
+def is_grid(sampler: BaseSampler) -> bool:
+    """It goes through fixed points and ends by itself."""
+    return isinstance(sampler, GridSampler)
+
+
 def trials_of(
     study: optuna.Study, states: Container[TrialState] | None, *, use_cache: bool
 ) -> list[FrozenTrial]:

@@ -9,6 +9,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import optuna
+from optuna.trial import FrozenTrial
 
 from scheduler import wire
 from scheduler.core.events import Running
@@ -21,6 +22,8 @@ from scheduler.study import inside
 from scheduler.study.attempt.role import become_attempt
 from scheduler.study.board import Board, best_of
 from scheduler.study.channel import Line
+from scheduler.study.forecasting.ahead import Ahead
+from scheduler.study.forecasting.history import History
 from scheduler.study.keeping import resume
 from scheduler.study.keeping.in_turn import InTurn
 from scheduler.study.keeping.memory import Memory
@@ -197,11 +200,24 @@ class Host:
         if self._memory.resumed and begun:
             study.sampler.reseed_rng()  # a fixed seed would draw what an earlier life has drawn
         quota = Quota(call["n_trials"], call["timeout"], begun=len(begun))
-        queue = Queue(run.id, quota, back, next_number=1 + max(begun, default=-1))
+        queue = Queue(
+            run.id, quota, back, next_number=resume.next_number(record), left=record.candidates()
+        )
         self._show(study, record, line, call, launcher)
         strategies = Strategies(self._scene(study, record, quota, earlier=bool(begun)))
         self._limits = strategies.applied_to
-        finisher.when_final = strategies.finished
+        ahead = Ahead(
+            record,
+            History(self._state, self._folder, self._spec, line),
+            finisher,
+            lambda: strategies.applied_to(run).keeps_promise,
+        )
+
+        def when_final(trial: FrozenTrial) -> None:
+            ahead.finished(trial)
+            strategies.finished(trial)
+
+        finisher.when_final = when_final
         strategies.begin()
         server = Server(
             Call(
@@ -217,6 +233,7 @@ class Host:
                 io=self._spec.io,
                 protected=self._memory.files(),
                 strategies=strategies,
+                ahead=ahead,
             ),
             record,
             queue,

@@ -705,7 +705,7 @@ def test_the_attempts_trial_is_the_one_that_was_offered(scene):
 def test_the_view_is_what_status_shows(scene):
     scene.sample(used=2 * GIB)
     scene.runs(0, pid=10)
-    scene.offer(1, want_bytes=14 * GIB)
+    scene.offer(1, want_bytes=12 * GIB)
     scene.sample(used=5 * GIB, held={10: 3 * GIB})
     view = msgspec.json.decode(msgspec.json.encode(scene.core.view()), type=type(scene.core.view()))
     (device,) = view.devices
@@ -719,4 +719,4 @@ def test_the_view_is_what_status_shows(scene):
         3 * GIB,
     )
     (run,) = view.runs
-    assert "waits for memory: wants 14.0 GiB" in run.waiting[0].because
+    assert "waits for memory: wants 12.0 GiB" in run.waiting[0].because

@@ -24,7 +24,7 @@ from scene import (
     reading,
 )
 
-from scheduler.core.actions import Halt, Settle, Start, Stop
+from scheduler.core.actions import Halt, Refuse, Settle, Start, Stop
 from scheduler.core.events import (
     Event,
     Exited,
@@ -108,8 +108,23 @@ class Outside:
                     self.halted.add(run)
                 case Stop(attempt=attempt):
                     assert attempt.id in self.attempts
+                case Refuse():
+                    self._refused(action)
         self._admitted(view, event)
         self._ruled([action.attempt for action in actions if isinstance(action, Start)])
+
+    def _refused(self, refuse: Refuse) -> None:
+        """No device could take it, were it empty; and it waits no more."""
+        view, run = self.core.view(), RUNS[refuse.run]
+        assert refuse.want_bytes > refuse.most_bytes
+        for device in view.devices:
+            known = device.found and device.total_bytes is not None and device.out_because is None
+            if known and device.budget.is_for(run) and device.strangers_bytes is not None:
+                reserve = 2 * GIB if run.reserve_bytes is None else run.reserve_bytes
+                strangers = device.strangers_high_bytes or 0
+                assert refuse.want_bytes > device.total_bytes - strangers - reserve
+        waiting = [(one.trial.run, one.trial.number) for of in view.runs for one in of.waiting]
+        assert (refuse.run, refuse.trial) not in waiting
 
     def _ruled(self, begun: list[Attempt]) -> None:
         """No start exceeds a rule, nor does it use what a rule keeps free."""
@@ -128,7 +143,7 @@ class Outside:
                 assert len(same) <= rule.max_attempts
             if rule.reserve_bytes is not None and of_device:
                 (card,) = (d for d in view.devices if d.budget.device.key == attempt.device)
-                promised = sum(one.attempt.promise_bytes for one in card.attempts)
+                promised = sum(one.promise_bytes for one in card.attempts)
                 left = card.total_bytes - promised - (card.strangers_high_bytes or 0)
                 assert left >= rule.reserve_bytes
 
@@ -151,7 +166,7 @@ class Outside:
             runs = {run.run.id: run.run for run in after.runs}
             reserves = [runs[one.trial.run].reserve_bytes for one in new]
             reserve = min(2 * GIB if one is None else one for one in reserves)
-            promised = sum(one.attempt.promise_bytes for one in device.attempts)
+            promised = sum(one.promise_bytes for one in device.attempts)
             strangers = device.strangers_high_bytes or 0
             assert strangers >= (device.strangers_bytes or 0)
             assert promised + strangers <= device.total_bytes - reserve
@@ -171,8 +186,9 @@ class Outside:
             case "sample":
                 yield self.sampled(which, number, size)
             case "offer":
-                want = None if size < 8 else size * GIB
-                yield Offered(at_s=self.now_s, trial=Trial(run=run, number=number, want_bytes=want))
+                want = None if size < 4 else size * GIB
+                offered = Trial(run=run, number=number, want_bytes=want, alone=size == 1)
+                yield Offered(at_s=self.now_s, trial=offered)
             case "start":
                 yield self.started(attempt)
             case "exit":
@@ -292,6 +308,40 @@ def test_an_unknown_device_never_admits(asks):
                 )
             outside.handle(event)
     assert not outside.attempts
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(st.integers(1, 14), min_size=90, max_size=90),
+    st.integers(1, 6),
+    st.sampled_from([("a",), ("a", "b")]),
+)
+def test_no_trial_that_fits_an_empty_device_waits_while_fifty_others_start(sizes, at_once, keys):
+    """However large or small it is, and whatever its run offers after it."""
+    core, at_s, begun = CheckedCore(), 1e6, 0
+    core.handle(Found(at_s=at_s, budgets=tuple(budget(key) for key in keys)))
+    core.handle(Joined(at_s=at_s, run=RUNS["r"]))
+    left = [Trial(run="r", number=n, want_bytes=size * GIB) for n, size in enumerate(sizes)]
+    running: list[str] = []
+    since: dict[int, int] = {}  #: trials that wait: how many had begun when it was offered
+    while left:
+        at_s += 1.0
+        events: list[Event] = []
+        if running:
+            events.append(Exited(at_s=at_s, attempt=running.pop(0), evidence=DONE))
+        while left and len(since) < at_once:
+            trial = left.pop(0)
+            since[trial.number] = begun
+            events.append(Offered(at_s=at_s, trial=trial))
+        readings = tuple(reading(0, key=key) for key in keys)
+        events.append(Sampled(at_s=at_s + 0.5, readings=readings))
+        for action in (action for event in events for action in core.handle(event)):
+            assert not isinstance(action, Refuse)
+            if isinstance(action, Start):
+                begun += 1
+                running.append(action.attempt.id)
+                del since[action.attempt.trial.number]
+        assert all(begun - before < 50 for before in since.values())
 
 
 @settings(max_examples=50, deadline=None)

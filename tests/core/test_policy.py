@@ -5,15 +5,8 @@ from scene import CARD, GIB, budget, reading, trial
 
 from scheduler.core.ledger import Claim, balance
 from scheduler.core.model import Budget, Rule, Run
-from scheduler.core.policy import (
-    Place,
-    Queue,
-    Room,
-    Waiting,
-    could_run,
-    next_start,
-    place,
-)
+from scheduler.core.places import Place, Queue, Room, Waiting
+from scheduler.core.policy import OVERTAKEN, could_run, is_too_big, next_start, place
 
 
 def room(
@@ -73,7 +66,7 @@ def test_a_runs_own_reserve_is_the_one_that_counts_for_it():
 def test_unknown_admits_nothing():
     assert why(trial(), room(used=None)) == "silent"
     assert why(trial(alone=True), room(used=None)) == "silent"
-    assert next_start([queue(trial())], [room(used=None)]) is None
+    assert next_start(queue(trial()), [room(used=None)]) is None
 
 
 def test_why_a_device_refuses():
@@ -127,18 +120,66 @@ def test_a_want_that_nobody_can_promise_goes_alone_if_it_was_learned():
 
 def test_a_trial_that_fits_starts_though_the_one_before_it_does_not():
     waiting = queue(trial(0, want_bytes=9 * GIB), trial(1, want_bytes=2 * GIB))
-    found = next_start([waiting], [room(used=10 * GIB)])
-    assert found.trial.number == 1
+    found = next_start(waiting, [room(used=10 * GIB)])
+    assert (found.trial.number, found.passed) == (1, 1)
 
 
-def test_the_first_of_those_that_fit_starts():
-    found = next_start([queue(trial(0), trial(1))], [room()])
-    assert found.trial.number == 0
+def test_of_those_that_want_the_same_the_first_starts():
+    assert next_start(queue(trial(0), trial(1)), [room()]).trial.number == 0
 
 
-def test_queues_are_asked_in_the_order_given():
-    queues = [queue(trial(run="b"), run=Run(id="b")), queue(trial(run="a"), run=Run(id="a"))]
-    assert next_start(queues, [room()]).trial.run == "b"
+def number_of(waiting: Queue, *rooms: Room) -> int | None:
+    found = next_start(waiting, rooms)
+    return None if found is None else found.trial.number
+
+
+def test_the_largest_that_fits_starts_and_the_smaller_take_what_is_left():
+    waiting = queue(*(trial(n, want_bytes=n * GIB) for n in (3, 9, 5, 11)))
+    assert number_of(waiting, room()) == 11
+    assert number_of(waiting, room(used=4 * GIB)) == 9
+    assert number_of(waiting, room(used=6 * GIB)) == 5
+    assert number_of(waiting, room(used=12 * GIB)) is None
+
+
+def test_one_that_comes_back_goes_before_a_larger_new_one():
+    waiting = queue(trial(0, want_bytes=2 * GIB, attempts=1), trial(1, want_bytes=9 * GIB))
+    assert number_of(waiting, room()) == 0
+
+
+def test_one_that_was_overtaken_too_often_goes_before_a_larger_one():
+    waiting = queue(*(trial(n, want_bytes=n * GIB) for n in (3, 9)))
+    small, large = waiting.waiting
+    small = msgspec.structs.replace(small, overtaken=OVERTAKEN)
+    assert number_of(msgspec.structs.replace(waiting, waiting=[small, large]), room()) == 3
+
+
+def test_an_empty_device_is_worth_more_than_a_tight_fit():
+    tight, empty = room(budget("a"), promises=(8 * GIB,)), room(budget("b"), 2 * GIB)
+    assert answer(trial(), tight, empty).room.key == "b"
+
+
+def test_of_devices_with_as_many_neighbours_the_tightest_is_taken():
+    sizes = {"a": 2, "b": 7, "c": 9}
+    rooms = [room(budget(key), promises=(size * GIB,)) for key, size in sizes.items()]
+    assert answer(trial(), *rooms).room.key == "b"
+    crowded = room(budget("d"), promises=(4 * GIB, 4 * GIB))
+    assert answer(trial(), rooms[0], crowded).room.key == "a"
+
+
+def test_of_empty_devices_the_smallest_that_is_large_enough_is_taken():
+    rooms = room(budget("a", total=24 * GIB)), room(budget("b"))
+    assert answer(trial(), *rooms).room.key == "b"
+    assert answer(trial(want_bytes=15 * GIB), *rooms).room.key == "a"
+
+
+def test_only_a_new_trials_forecast_is_too_big():
+    most = 14 * GIB
+    assert is_too_big(trial(want_bytes=most + 1), most)
+    assert not is_too_big(trial(want_bytes=most), most)
+    assert not is_too_big(trial(want_bytes=most + 1), None)
+    assert not is_too_big(trial(), 1)
+    assert not is_too_big(trial(want_bytes=most + 1, attempts=1), most)
+    assert not is_too_big(trial(want_bytes=most + 1, alone=True), most)
 
 
 def test_a_drained_device_takes_the_one_it_is_drained_for_though_others_want_the_same():
@@ -148,8 +189,7 @@ def test_a_drained_device_takes_the_one_it_is_drained_for_though_others_want_the
         waiting,
         waiting=[waiting.waiting[0], msgspec.structs.replace(waiting.waiting[1], overtaken=8)],
     )
-    found = next_start([waiting], [room(drained_for=("r", 1))])
-    assert found.trial.number == 1
+    assert number_of(waiting, room(drained_for=("r", 1))) == 1
 
 
 def test_could_run_is_about_the_device_without_us():

@@ -13,8 +13,10 @@ from msgspec import inspect
 
 from scheduler.interfaces import doctor, report
 from scheduler.interfaces.device_report import DevicesReport
+from scheduler.interfaces.forecast import ForecastReport
 from scheduler.interfaces.overview import Overview
 from scheduler.interfaces.ranges import RangesReport
+from scheduler.interfaces.simulate import Simulated
 from scheduler.machine.api.answers import Runs
 from scheduler.machine.changes import Rollback
 from scheduler.machine.chronicle.entries import Entry
@@ -31,6 +33,8 @@ ROOTS = (
     Entry,
     TrialRow,
     RangesReport,
+    Simulated,
+    ForecastReport,
 )
 #: Where two have the same name, and where an object is put together by the command itself.
 NAMES: dict[type, str] = {doctor.Report: "Checkup"}

@@ -10,9 +10,11 @@ from scheduler.interfaces.progress import (
     DRAWN,
     ENOUGH,
     FEW,
+    FINISHES,
     HOUR_S,
     MANY,
     Left,
+    gaps,
     rate,
     rate_now,
     share,
@@ -22,15 +24,21 @@ from scheduler.interfaces.progress import (
 DURATIONS = st.lists(st.floats(0.0, 1e5), min_size=ENOUGH, max_size=30)
 AGES = st.lists(st.floats(0.0, 1e5), max_size=6)
 AT_ONCE = st.integers(1, 8)
+GAPS = st.lists(st.floats(0.0, 1e4), max_size=25)
 NOW_S = 1_000_000.0
 
 
-@given(st.integers(0, 300), st.integers(0, 300), DURATIONS, AGES, AT_ONCE)
+@given(st.integers(0, 300), st.integers(0, 300), DURATIONS, AGES, AT_ONCE, GAPS)
 def test_more_that_remains_is_never_done_earlier(
-    some: int, more: int, took: list[float], ages: list[float], at_once: int
+    some: int,
+    more: int,
+    took: list[float],
+    ages: list[float],
+    at_once: int,
+    between: list[float],
 ) -> None:
-    first = time_left(some, took, ages, at_once)
-    later = time_left(some + more, took, ages, at_once)
+    first = time_left(some, took, ages, at_once, gaps_s=between)
+    later = time_left(some + more, took, ages, at_once, gaps_s=between)
     assert first is not None
     assert later is not None
     assert first.about_s <= later.about_s
@@ -97,6 +105,19 @@ def test_the_range_is_wider_where_trials_differ() -> None:
     assert even is not None
     assert uneven is not None
     assert uneven.high_s - uneven.low_s > 2 * (even.high_s - even.low_s)
+
+
+def test_how_many_run_on_the_whole_counts_more_than_what_runs_now() -> None:
+    """Trials of 60 s, one done every 20 s: three at once, of which two are between two trials."""
+    now_s, finished = 3000.0, [20.0 * number for number in range(1, 150)]
+    between = gaps(finished, 0.0, [60.0] * 30)
+    assert between == (20.0,) * FINISHES
+    left = time_left(60, [60.0] * 30, [10.0], 1, gaps_s=between)
+    assert left is not None
+    assert left.about_s == pytest.approx(1800.0, rel=0.05)  # no more than twice what runs now
+    assert left.high_s == pytest.approx(3600.0, rel=0.05)
+    assert gaps([*finished, now_s + 9000.0], 0.0, [60.0] * 30) == (20.0,) * (FINISHES - 1)
+    assert gaps(finished, now_s, [60.0]) == gaps(finished, None, [60.0]) == ()
 
 
 def every(gap_s: float, count: int, end_s: float = NOW_S) -> list[float]:

@@ -23,13 +23,13 @@ def queue(
 def test_one_new_trial_is_offered_at_a_time() -> None:
     """The next is offered when the last has started, until all have begun."""
     waits = queue(2)
-    assert waits.turn(0.0, ending=False) == ([trial(0)], [])
-    assert waits.turn(0.0, ending=False) == ([], [])
+    assert waits.turn(0.0, ending=False) == ([trial(0)], [], [])
+    assert waits.turn(0.0, ending=False) == ([], [], [])
     assert waits.take(0, 0.0) == (trial(0), False)
-    assert waits.turn(0.0, ending=False) == ([trial(1)], [])
+    assert waits.turn(0.0, ending=False) == ([trial(1)], [], [])
     assert not waits.is_done(0.0)
     assert waits.take(1, 0.0) == (trial(1), False)
-    assert waits.turn(0.0, ending=False) == ([], [])
+    assert waits.turn(0.0, ending=False) == ([], [], [])
     assert waits.is_done(0.0)
 
 
@@ -54,7 +54,7 @@ def test_a_timeout_withdraws_what_is_new_and_runs_what_came_back() -> None:
     waits.turn(1.0, ending=False)
     waits.put_back(trial(0))
     assert waits.patience_s(4.0, 10.0) == 1.0
-    assert waits.turn(5.0, ending=False) == ([], [1])
+    assert waits.turn(5.0, ending=False) == ([], [1], [])
     assert waits.take(1, 5.0) is None
     assert waits.take(0, 5.0) == (trial(0), True)
     assert waits.is_done(5.0)
@@ -64,10 +64,83 @@ def test_an_ending_withdraws_everything() -> None:
     """Those that came back as well; they wait in the study for a resume."""
     waits = queue(5, back=[trial(7), trial(8)])
     waits.turn(0.0, ending=False)
-    assert waits.turn(0.0, ending=True) == ([], [0, 7, 8])
-    assert waits.turn(0.0, ending=True) == ([], [])
+    assert waits.turn(0.0, ending=True) == ([], [0, 7, 8], [])
+    assert waits.turn(0.0, ending=True) == ([], [], [])
     assert waits.offered() == []
     assert waits.take(7, 0.0) is None
+
+
+def ahead(waits: Queue, room: int = 3) -> tuple[list[int], list[int], list[int]]:
+    turn = waits.turn(0.0, ending=False, room=room, ahead=True)
+    return [one.number for one in turn.offer], turn.withdraw, [one.number for one in turn.ask]
+
+
+def test_asked_ahead_trials_are_offered_when_the_sampler_has_answered() -> None:
+    """With their wish; never more are asked for than may begin."""
+    waits = queue(4)
+    assert ahead(waits) == ([], [], [0, 1, 2])
+    for number in (1, 0, 2):
+        waits.asked(Trial(run="r", number=number, want_bytes=number + 1))
+    assert ahead(waits) == ([1, 0, 2], [], [])
+    assert waits.take(0, 0.0) == (Trial(run="r", number=0, want_bytes=1), False)
+    assert ahead(waits) == ([], [], [3])
+    assert ahead(waits) == ([], [], [])
+
+
+def test_who_waits_unasked_makes_room_for_those_that_are_asked() -> None:
+    waits = queue(3)
+    waits.turn(0.0, ending=False)
+    assert ahead(waits) == ([], [0], [1, 2, 3])
+    assert waits.take(0, 0.0) is None
+
+
+def test_one_that_was_answered_makes_room_and_costs_nothing() -> None:
+    waits = queue(2)
+    ahead(waits)
+    waits.asked(trial(0))
+    waits.asked(trial(1))
+    ahead(waits)
+    waits.drop(0)
+    assert ahead(waits) == ([], [], [2])
+    assert waits.quota.begun == 0
+
+
+def test_what_was_asked_for_is_kept_when_fewer_may_begin() -> None:
+    """It is offered again before anything new is asked for, as the user then wants more again."""
+    waits = queue(3)
+    ahead(waits)
+    for number in range(3):
+        waits.asked(trial(number))
+    ahead(waits)
+    waits.quota.n_trials = 1
+    assert ahead(waits) == ([], [2, 1], [])
+    waits.quota.n_trials = 4
+    assert ahead(waits, room=4) == ([1, 2], [], [3])
+
+
+def test_what_was_asked_for_waits_though_nothing_more_is_asked() -> None:
+    waits = queue(None)
+    assert ahead(waits, room=2) == ([], [], [0, 1])
+    waits.asked(trial(0))
+    waits.asked(trial(1))
+    assert ahead(waits, room=0) == ([0, 1], [], [])
+
+
+def test_what_an_earlier_life_asked_for_comes_first() -> None:
+    """Even where nothing is asked ahead any more."""
+    waits = Queue("r", Quota(None, None), [], next_number=9, left=[trial(7)])
+    assert waits.turn(0.0, ending=False) == ([], [], [trial(7)])
+    waits.asked(trial(7))
+    assert waits.turn(0.0, ending=False) == ([trial(7)], [], [])
+
+
+def test_a_newer_wish_is_what_it_starts_with() -> None:
+    waits = queue(3)
+    waits.turn(0.0, ending=False, want_bytes=5)
+    newer = Trial(run="r", number=0, want_bytes=9)
+    assert waits.renew(newer)
+    assert not waits.renew(Trial(run="r", number=8))
+    assert waits.take(0, 0.0) == (newer, False)
 
 
 @given(st.lists(st.sampled_from(["take", "back", "turn"]), max_size=60), st.integers(0, 8))

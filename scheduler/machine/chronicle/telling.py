@@ -5,7 +5,7 @@ The reasons are the core's own words (``core.reasons``); here is only who it hap
 
 from __future__ import annotations
 
-from scheduler.core.actions import Action, Halt, Hold, Note, Settle, Start, Stop
+from scheduler.core.actions import Action, Halt, Hold, Note, Refuse, Settle, Start, Stop
 from scheduler.core.model import Change, Trial
 from scheduler.machine.chronicle.entries import Draft, Kind
 
@@ -22,6 +22,9 @@ def entries_of(action: Action) -> tuple[Draft, ...]:
         case Hold(run=run, trial=number, because=because):
             text = f"trial {number} of {run} does not start yet: {because}"
             return (Draft(kind="trial", what="held", text=text, run=run, trial=number),)
+        case Refuse(run=run, trial=number, because=because):
+            text = f"trial {number} of {run} is too big, and is not tried: {because}"
+            return (Draft(kind="trial", what="too big", text=text, run=run, trial=number),)
         case Stop(attempt=attempt, because=because):
             text = f"{_name(attempt.trial)} is stopped on {attempt.device}: {because}"
             return (_of_trial(attempt.trial, attempt.device, "stopped", text),)

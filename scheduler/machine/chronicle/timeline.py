@@ -88,7 +88,7 @@ def _moment(device: DeviceView, now_s: float) -> Moment:
         device.strangers_bytes,
         device.budget.reserve_bytes,
         tuple(
-            Part(one.attempt.id, one.attempt.promise_bytes, one.held_bytes)
+            Part(one.attempt.id, one.promise_bytes, one.held_bytes)
             for one in device.attempts
         ),
     )

@@ -16,16 +16,19 @@ from scheduler.machine.config.written import (
     DAY_MIN,
     DURATIONS,
     MASK,
+    PERCENTS,
     Address,
     mask_url,
     parse_clock,
     parse_days,
     parse_duration,
     parse_hours,
+    parse_percent,
     write_clock,
     write_days,
     write_duration,
     write_hours,
+    write_percent,
     write_size,
 )
 from scheduler.machine.sizes import parse_size
@@ -213,6 +216,7 @@ DURATION = Form(
 )
 NUMBER = Form("a number", _real, _as_number)
 SHARE = Form("a share from 0 to 1, such as 0.1", _share, _as_number)
+PERCENT = Form(f"a share: {PERCENTS}", _of_text_or_number(parse_percent), _as_number, write_percent)
 ARGUMENTS = Form("a table of names and values, such as {n_startup_trials = 10}", _arguments, _named)
 FLAG = Form("true or false", _flag, _yes_or_no)
 KEY = Form("a device's key, as `scheduler devices` shows it", _of_text(str.lower))

@@ -18,6 +18,7 @@ from scheduler.machine.config.forms import (
     FLAG,
     HOURS,
     KEY,
+    PERCENT,
     PROGRAMS,
     SIZE,
     URLS,
@@ -95,6 +96,15 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "auto"
     containment: Annotated[bool, Key(FLAG, "Cap a trial at its promise.", "true")] = True
+    overrun_share: Annotated[
+        float,
+        Key(
+            PERCENT,
+            "So many trials may need more than they are promised; they come back with a larger"
+            " promise. Less wastes memory, more wastes time.",
+            '"2%"',
+        ),
+    ] = _field(default=0.02, name="overrun")
     fixed: Annotated[
         tuple[Subject, ...],
         Key(words(*SUBJECTS), "What is never changed by itself.", '["pruning"]'),

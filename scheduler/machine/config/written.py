@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+PERCENTS = '"2%" or 0.02, more than 0 and at most half'
 DURATIONS = '"90s", "5min", "2h" or a number of seconds'
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(s|min|m|h|d|)", re.ASCII)
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?|\.\d+) ?(%|)", re.ASCII)
 _SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})", re.ASCII)
 DAY_MIN = 24 * 60
@@ -48,6 +50,19 @@ def parse_duration(text: str) -> float:
     if found is None:
         raise ValueError(f"{text!r} is not a duration; write it as {DURATIONS}")
     return float(found[1]) * _SECONDS[found[2]]
+
+
+def parse_percent(text: str) -> float:
+    """A share. Raises ValueError, with the forms that are taken, on anything else."""
+    found = _PERCENT.fullmatch(text)
+    share = 0.0 if found is None else float(found[1]) / (100 if found[2] else 1)
+    if not 0 < share <= 0.5:
+        raise ValueError(f"{text!r} is not a share as is meant here; write it as {PERCENTS}")
+    return share
+
+
+def write_percent(share: float) -> str:
+    return f"{100 * share:.12g}%"
 
 
 def parse_clock(text: str) -> int:

@@ -15,12 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+import msgspec
 import optuna
 
 from scheduler import Stopped
 from scheduler.machine.room import insist, is_disks, obstacle, wait_for_room
 from scheduler.study import inside
 from scheduler.study.attempt import stopping
+from scheduler.study.attempt.own_peak import OwnPeak
 from scheduler.study.attempt.prepare import leave, prepare
 from scheduler.study.attempt.standins import StandInPruner, StandInSampler, StandInStorage
 from scheduler.study.channel import Go, HostGone, Line
@@ -94,6 +96,7 @@ def _run(
     if WARM in go.trial.system_attrs:
         inside.choose_fixed(trial, partial(line.ask, "setting"))
     reporting.begin(trial)
+    peak = OwnPeak(on_host=go.on_host)
     error: BaseException | None = None
     try:
         with stopping.raised_in_objective():
@@ -111,6 +114,7 @@ def _run(
             print(result.traceback, file=sys.stderr, end="")
         if result.state == "failed" and stopping.was_received():
             return -signal.SIGTERM  # whatever went wrong while it saved: no outcome, it comes back
+    result = msgspec.structs.replace(result, peak_bytes=peak.read())
     insist(lambda: outcome.write_down(result, Path(go.outcome)), Path(go.outcome).parent)
     line.ask("finish", result, _pickled(error))
     stopping.end_at_once()

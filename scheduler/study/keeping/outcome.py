@@ -36,6 +36,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     exception: tuple[str, ...] = ()  #: see core.model.Evidence
     traceback: str = ""
     caught: bool = False
+    #: The most that it has held by its own count, which is a lower bound; None: it could not tell.
+    peak_bytes: int | None = None
 
 
 def returned(number: int, value: object) -> Outcome:

@@ -3,9 +3,12 @@
 Each trial of ours carries marks in its system attributes, so that a resumed run finds from the
 study alone what it had begun, what was put back and what still waits:
 
-    scheduler:trial     {run, line, trial}: ours; set in the same transaction that makes it RUNNING
+    scheduler:trial     {run, line, trial}: ours; set in the same transaction that makes it RUNNING;
+                        with "candidate" while it is only asked for and no attempt has begun; null
+                        where one that somebody enqueued was given back
     scheduler:put_back  the core's Trial that it comes back as; set before it is told FAIL
     scheduler:capacity  why it did not fit the device; told PRUNED, so that the sampler learns
+    scheduler:unrun     besides: it is known without a try, and counts as no trial of the run
 
 Others are of the study strategies, and stay with a trial that comes back:
 
@@ -20,11 +23,13 @@ repeated after a kill between any two of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from scheduler.core.model import Trial
@@ -33,18 +38,27 @@ from scheduler.study import inside
 MARK = "scheduler:trial"
 PUT_BACK = "scheduler:put_back"
 CAPACITY = "scheduler:capacity"
+UNRUN = "scheduler:unrun"
 HISTORY = "retry_history"
 WARM = "scheduler:warm_start"
 WITHDRAWN = "scheduler:withdrawn"
 KNOWN = "scheduler:known"
 FIXED = "fixed_params"  #: Optuna's, of ``enqueue_trial``
+GRID = "grid_id"  #: Optuna's: which point of a grid the trial is to try
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose a trial is: this run, its ``optimize`` call (from 0), and the trial as offered."""
+    """Whose a trial is: this run, its ``optimize`` call (from 0), and the trial as offered.
+
+    ``candidate``: no attempt of it has begun.
+    """
 
     line: int
     trial: Trial
+    candidate: bool = False
+
+
+_OPEN = (TrialState.RUNNING, TrialState.WAITING)
 
 
 class Record:
@@ -63,37 +77,104 @@ class Record:
             if (mark := self._mark(frozen)) is not None
         ]
 
-    def ask(self, trial: Trial, *, returned: bool) -> optuna.Trial:
+    def candidates(self) -> list[Trial]:
+        """Those asked ahead, by an earlier life of the run, that no attempt has begun of."""
+        return [mark.trial for _, mark in self._candidates()]
+
+    def _candidates(self) -> list[tuple[FrozenTrial, Mark]]:
+        found = ((frozen, self._mark(frozen)) for frozen in self._all(_OPEN))
+        return [(frozen, mark) for frozen, mark in found if mark is not None and mark.candidate]
+
+    def ask(
+        self,
+        trial: Trial,
+        *,
+        returned: bool,
+        candidate: bool = False,
+        sampler: BaseSampler | None = None,
+    ) -> optuna.Trial:
         """Make *trial* RUNNING: its clone if it has *returned*, else what the user enqueued first,
         else a new one. The sampler has drawn its relative parameters when this returns.
+
+        A *candidate* has to ``begin`` before an attempt of it does; one that an earlier life has
+        asked is taken up. *sampler* draws in the place of the study's own, for this ask.
         """
         inside.forget_cached_trials(self.study)
         inside.set_in_optimize_loop(self.study, True)
-        waiting = self._claim(trial, returned)
-        trial_id = self._create(trial) if waiting is None else waiting
-        asked = optuna.Trial(self.study, trial_id)
+        mark = Mark(line=self.line, trial=trial, candidate=candidate)
+        waiting = self._claim(mark, returned)
+        trial_id = self._create(mark) if waiting is None else waiting
+        seen = self.study if sampler is None else inside.with_sampler(self.study, sampler)
+        asked = optuna.Trial(seen, trial_id)
         _ = asked.relative_params  # drawn now, in this thread
+        asked.study = self.study
         return asked
 
-    def _claim(self, trial: Trial, returned: bool) -> int | None:
+    def begin(self, asked: optuna.Trial, trial: Trial) -> optuna.Trial:
+        """An attempt of a candidate is about to begin."""
+        trial_id = inside.trial_id_of(asked)
+        inside.storage_of(self.study).set_trial_system_attr(trial_id, MARK, self._marked(trial))
+        return asked
+
+    def _claim(self, mark: Mark, returned: bool) -> int | None:
         storage = inside.storage_of(self.study)
+        if mark.candidate:
+            for frozen, other in self._candidates():
+                if other.trial.number == mark.trial.number:
+                    trial_id = inside.trial_id_of(frozen)
+                    if frozen.state == TrialState.WAITING:
+                        storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+                    return trial_id
         for frozen in self._all((TrialState.WAITING,)):
-            mark = self._mark(frozen)
-            is_free = mark is None and WITHDRAWN not in frozen.system_attrs
-            if (mark is not None and mark.trial == trial) if returned else is_free:
+            other_mark = self._mark(frozen)
+            is_free = frozen.system_attrs.get(MARK) is None and WITHDRAWN not in frozen.system_attrs
+            is_it = other_mark is not None and other_mark.trial == mark.trial
+            if is_it if returned else is_free:
                 trial_id = inside.trial_id_of(frozen)
-                storage.set_trial_system_attr(trial_id, MARK, self._marked(trial))
+                storage.set_trial_system_attr(trial_id, MARK, msgspec.to_builtins(mark))
                 if storage.set_trial_state_values(trial_id, TrialState.RUNNING):
                     return trial_id
         return None
 
-    def _create(self, trial: Trial) -> int:
+    def _create(self, mark: Mark) -> int:
         """Created with its mark, so that no kill can leave a RUNNING trial of nobody's."""
         template = optuna.trial.create_trial(
-            state=TrialState.RUNNING, system_attrs={MARK: self._marked(trial)}
+            state=TrialState.RUNNING, system_attrs={MARK: msgspec.to_builtins(mark)}
         )
         storage = inside.storage_of(self.study)
         return storage.create_new_trial(inside.study_id_of(self.study), template)
+
+    def give_back(self, *, resumable: bool) -> None:
+        """No attempt of the candidates that are left will begin in this life of the run.
+
+        Those of a run that may go on wait for it. Else what somebody has enqueued waits as it did
+        before, and so does a point of a grid that no other trial has; of the rest nothing is lost
+        that somebody has chosen, and it fails.
+        """
+        storage = inside.storage_of(self.study)
+        for frozen, _ in self._candidates():
+            trial_id = inside.trial_id_of(frozen)
+            if not resumable and self._is_chosen(frozen):
+                storage.set_trial_system_attr(trial_id, MARK, None)
+            elif not resumable:
+                if GRID in frozen.system_attrs:  # else the sampler takes the point for visited
+                    storage.set_trial_system_attr(trial_id, "search_space", {})
+                self.withdraw(trial_id, "it was asked for and never begun")
+                self.end_withdrawn(frozen)
+                continue
+            if frozen.state == TrialState.RUNNING:
+                storage.set_trial_state_values(trial_id, TrialState.WAITING)
+
+    def _is_chosen(self, frozen: FrozenTrial) -> bool:
+        attrs = frozen.system_attrs
+        if FIXED in attrs or GRID not in attrs:
+            return FIXED in attrs
+        return not any(
+            other.number != frozen.number
+            and other.system_attrs.get(GRID) == attrs[GRID]
+            and WITHDRAWN not in other.system_attrs
+            for other in self._all()
+        )
 
     def put_back(self, number: int, again: Trial) -> None:
         """End the attempt with Optuna's *number* as FAIL and make its trial wait as *again*."""
@@ -160,6 +241,25 @@ class Record:
         except Exception:
             if not self.frozen(number).state.is_finished():
                 raise
+
+    def tell_unrun(
+        self, number: int, because: str, params: Mapping[str, tuple[Any, BaseDistribution]]
+    ) -> None:
+        """The same of a candidate, with the parameters that it would have had: without them the
+        sampler learns nothing. Can be repeated after a kill."""
+        storage, frozen = inside.storage_of(self.study), self.frozen(number)
+        trial_id = inside.trial_id_of(frozen)
+        for name, (value, distribution) in params.items():
+            if name not in frozen.params and inside.takes(distribution, value):
+                internal = distribution.to_internal_repr(value)
+                storage.set_trial_param(trial_id, name, internal, distribution)
+        storage.set_trial_system_attr(trial_id, UNRUN, True)
+        self.tell_capacity(number, because)
+
+    def number_of(self, frozen: FrozenTrial) -> int | None:
+        """Of a trial of this run and line, its number as it was offered; None: it is not ours."""
+        mark = self._mark(frozen)
+        return None if mark is None else mark.trial.number
 
     def frozen(self, number: int) -> FrozenTrial:
         storage = inside.storage_of(self.study)

@@ -11,12 +11,18 @@ import collections
 from pathlib import Path
 
 import msgspec
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from scheduler.core.model import Trial
-from scheduler.study.board import TIMES_KEPT, counted_as, duration_s, finished_at_s
+from scheduler.study.board import (
+    TIMES_KEPT,
+    counted_as,
+    counts_as_done,
+    duration_s,
+    finished_at_s,
+)
 from scheduler.study.keeping.outcome import read
-from scheduler.study.keeping.record import PUT_BACK, Record
+from scheduler.study.keeping.record import CAPACITY, PUT_BACK, UNRUN, Record
 from scheduler.study.serving.finish import Finisher
 
 
@@ -25,7 +31,11 @@ def take_up(record: Record, finisher: Finisher, outcomes: Path, resumed: bool) -
     outcomes.mkdir(mode=0o700, exist_ok=True)
     if not resumed:
         return []
+    candidates = {trial.number for trial in record.candidates()}
     for frozen, trial in record.ours():
+        if trial.number in candidates and not frozen.state.is_finished():
+            _answer_again(record, frozen)
+            continue
         path = outcomes / f"{record.line}-{frozen.number}.json"
         if frozen.state == TrialState.RUNNING:
             outcome = read(path)
@@ -36,7 +46,18 @@ def take_up(record: Record, finisher: Finisher, outcomes: Path, resumed: bool) -
         elif frozen.state == TrialState.FAIL and PUT_BACK in frozen.system_attrs:
             record.make_clone(frozen)
         path.unlink(missing_ok=True)
-    return [trial for frozen, trial in record.ours() if frozen.state == TrialState.WAITING]
+    return [
+        trial
+        for frozen, trial in record.ours()
+        if frozen.state == TrialState.WAITING and trial.number not in candidates
+    ]
+
+
+def _answer_again(record: Record, frozen: FrozenTrial) -> None:
+    """A kill came while a candidate was answered without being run."""
+    if UNRUN in frozen.system_attrs and frozen.state == TrialState.RUNNING:
+        because = frozen.system_attrs.get(CAPACITY, "its forecast is more than any device has")
+        record.tell_unrun(frozen.number, because, {})
 
 
 def once_more(trial: Trial) -> Trial:
@@ -49,19 +70,31 @@ def begun(record: Record) -> set[int]:
 
     One that was put back counts by its clone, unless that one was withdrawn.
     """
-    return {trial.number for frozen, trial in record.ours() if PUT_BACK not in frozen.system_attrs}
+    waiting = {trial.number for trial in record.candidates()}
+    return {
+        trial.number
+        for frozen, trial in record.ours()
+        if PUT_BACK not in frozen.system_attrs
+        and UNRUN not in frozen.system_attrs
+        and trial.number not in waiting
+    }
+
+
+def next_number(record: Record) -> int:
+    """The first that no trial of this run and line has had."""
+    return 1 + max((trial.number for _, trial in record.ours()), default=-1)
 
 
 def counts(record: Record) -> dict[str, int]:
     """The counting fields of RunStatus, from the study."""
     found = collections.Counter(counted_as(frozen) for frozen, _ in record.ours())
-    fields = ("complete", "pruned", "failed", "capacity", "retried")
+    fields = ("complete", "pruned", "failed", "capacity", "retried", "unrun")
     return {field: found.get(field, 0) for field in fields}
 
 
 def paces(record: Record) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """RunStatus's ``finished_at_s`` and ``durations_s``, from the study."""
-    ended = [frozen for frozen, _ in record.ours() if counted_as(frozen) not in (None, "retried")]
+    ended = [frozen for frozen, _ in record.ours() if counts_as_done(frozen)]
     ended.sort(key=lambda frozen: finished_at_s(frozen) or 0.0)
     times = [at_s for frozen in ended if (at_s := finished_at_s(frozen)) is not None]
     durations = [took_s for frozen in ended if (took_s := duration_s(frozen)) is not None]

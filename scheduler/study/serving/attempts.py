@@ -21,6 +21,8 @@ from scheduler.core.model import Attempt, Budget, Evidence, Trial
 from scheduler.machine import groups, processes
 from scheduler.machine.runs import LiveTrial
 from scheduler.study.board import Board
+from scheduler.study.forecasting.foreseen import Foreseen
+from scheduler.study.forecasting.history import Shown
 from scheduler.study.keeping.outcome import read as read_outcome
 from scheduler.study.keeping.record import Record
 from scheduler.study.keeping.resume import once_more
@@ -31,9 +33,11 @@ from scheduler.study.serving.live import Live, evidence_of
 from scheduler.study.serving.reactor import Reactor
 from scheduler.study.serving.saves import LOOK_EVERY_S, Saves
 from scheduler.study.serving.signalling import Signalling
+from scheduler.study.serving.strides import Strides
 from scheduler.study.starting.launch import Ended, Forked, Launcher, LauncherGone, tail
 
 MAX_SPARE_DEATHS = 3
+PAST_KEPT = 100
 
 Send = Callable[[wire.FromHost], None]
 
@@ -60,8 +64,16 @@ class Attempts:
         self._send = send
         self._asking = Asking()
         self._lives: dict[str, Live] = {}
+        self._past: dict[str, Live] = {}  #: told and gone; how they held memory is still to come
+        self._strides = Strides(send)
         self._desk = Desk(
-            call, self._lives, self._asking, reactor, self._tell_finished, self._end_with
+            call,
+            self._lives,
+            self._asking,
+            reactor,
+            self._tell_finished,
+            self._end_with,
+            self._strides.reported,
         )
         self._spares_lost_at: list[int] = []
         self._signalling = Signalling(reactor, call.stop_grace_s)
@@ -76,6 +88,11 @@ class Attempts:
     def bell(self) -> int:
         """A descriptor that wakes the reactor when it is written to."""
         return self._asking.ring.fileno()
+
+    @property
+    def asking(self) -> Asking:
+        """The thread in which the sampler works."""
+        return self._asking
 
     @property
     def any(self) -> bool:
@@ -97,10 +114,11 @@ class Attempts:
             if (shown := live.shown()) is not None
         }
 
-    def look_for_saves(self) -> None:
-        """Tell of checkpoints, now and again after a while."""
+    def look_after_them(self) -> None:
+        """Tell of checkpoints and reports, now and again after a while."""
         self._saves.look(self._lives.values())
-        self._reactor.after(LOOK_EVERY_S, self.look_for_saves)
+        self._strides.look(self._lives.values())
+        self._reactor.after(LOOK_EVERY_S, self.look_after_them)
 
     def unsettled(self) -> tuple[Running, ...]:
         """What a supervisor must know when it is joined."""
@@ -111,9 +129,11 @@ class Attempts:
         )
 
     def report_again(self) -> None:
-        """Say again which of the unsettled have ended, and when those that run have saved."""
+        """Say again which of the unsettled have ended, and what those that run have saved and
+        reported."""
         for live in list(self._lives.values()):
             self._saves.tell(live)
+            self._strides.tell(live)
             if live.evidence is not None:
                 self._report_exit(live)
 
@@ -139,12 +159,12 @@ class Attempts:
 
     # -- from its start to its end -------------------------------------------------------------
 
-    def start(self, attempt: Attempt, trial: Trial, *, returned: bool) -> None:
-        """Ask the study for *trial* and start a process for it, at the same time."""
-        live = self._lives[attempt.id] = Live(attempt=attempt)
+    def start(self, attempt: Attempt, ask: Callable[[], optuna.Trial], foreseen: Foreseen) -> None:
+        """Start a process for a trial, and *ask* the study for it, at the same time."""
+        live = self._lives[attempt.id] = Live(attempt=attempt, foreseen=foreseen)
         self._board.started()
         self._asking.later(
-            lambda: self._record.ask(trial, returned=returned),
+            ask,
             lambda asked: self._asked(live, asked),
             lambda error: self._not_asked(live, error),
         )
@@ -240,9 +260,13 @@ class Attempts:
         assert live.evidence is not None
         proven = self._finisher.has_finished_well
         evidence = msgspec.structs.replace(live.evidence, proven=proven)
+        self._strides.tell_last(live)
         self._send(Exited(at_s=0.0, attempt=live.attempt.id, evidence=evidence))
         if live.told:
             del self._lives[live.attempt.id]
+            self._past[live.attempt.id] = live
+            if len(self._past) > PAST_KEPT:
+                del self._past[next(iter(self._past))]
             if live.is_final:
                 self._saves.remove(live.trial)
 
@@ -251,6 +275,11 @@ class Attempts:
         live.told = True
         if live.evidence is not None:
             self._report_exit(live)
+
+    def shown(self, attempt: Attempt) -> Shown:
+        """What an *attempt* that has ended has shown of itself."""
+        live = self._lives.get(attempt.id) or self._past.pop(attempt.id, None)
+        return Shown() if live is None else live.has_shown()
 
     def settle(self, settle: Settle) -> Trial | None:
         """Take an end as the supervisor says; returns the trial that comes back, if it does.

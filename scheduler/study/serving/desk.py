@@ -15,6 +15,7 @@ import optuna
 from scheduler.core.model import Attempt, Budget, Run
 from scheduler.study import inside
 from scheduler.study.channel import Answer, Go, Raised, Request, answer
+from scheduler.study.forecasting.ahead import Ahead
 from scheduler.study.keeping.in_turn import as_read_lately
 from scheduler.study.offered.checkpoints import path_of
 from scheduler.study.serving import requests
@@ -41,6 +42,7 @@ class Call:
     io: Literal["best-effort", "idle", "none"]
     protected: frozenset[str]  #: files that a script that is run again must not delete
     strategies: Strategies
+    ahead: Ahead
 
     @property
     def study(self) -> optuna.Study:
@@ -74,7 +76,7 @@ class Call:
 
 class Desk:
     """Hears peers. *finish* is called with an attempt's outcome, *mismatch* with what is wrong
-    with a script that differs when it is run again."""
+    with a script that differs when it is run again, *reported* after each report."""
 
     def __init__(
         self,
@@ -84,6 +86,7 @@ class Desk:
         reactor: Reactor,
         finish: Callable[[Live], None],
         mismatch: Callable[[str], None],
+        reported: Callable[[Live], None],
     ) -> None:
         self._call = call
         self._lives = lives
@@ -91,6 +94,7 @@ class Desk:
         self._reactor = reactor
         self._finish = finish
         self._mismatch = mismatch
+        self._reported = reported
         self.lines_reached = 0  #: how many processes have come to the line
 
     def attend(self, peer: Peer) -> None:
@@ -122,7 +126,11 @@ class Desk:
         match request.what, request.arguments:
             case "ready", (line, objective):
                 self._ready(peer, line, objective)
-            case "sample", (name, distribution) if asked is not None:
+            case "sample", (name, distribution) if live is not None and asked is not None:
+                drawn = live.foreseen.drawn_for(name, distribution)
+                if drawn is not None:
+                    answer(peer.connection, Answer(drawn[0]))
+                    return
                 self._asking.later(
                     requests.sampling(self._call.study, asked, name, distribution),
                     lambda drawn: answer(peer.connection, Answer(drawn)),
@@ -178,6 +186,7 @@ class Desk:
         if method == "set_trial_intermediate_value":
             _, step, value = values
             live.reported(step, value)
+            self._reported(live)
         elif method == "set_trial_param":
             _, name, internal, distribution = values
             external = distribution.to_external_repr(internal)

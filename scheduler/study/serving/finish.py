@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from scheduler.core.model import Trial
@@ -102,6 +104,23 @@ class Finisher:
         self._record.tell_capacity(number, because)
         self._board.say(f"scheduler: trial {number} does not fit: {because}")
         self._after(self._record.frozen(number))
+
+    def unrun(
+        self, number: int, because: str, params: Mapping[str, tuple[Any, BaseDistribution]]
+    ) -> None:
+        """Tell a candidate as too big without a try. It is none of the user's trials: no callback
+        hears of it."""
+        try:
+            self._record.tell_unrun(number, because, params)
+        except Exception as error:  # the storage
+            self.end_with(error)
+            return
+        trial = self._record.frozen(number)
+        if not self._board.status.unrun:
+            told = "the sampler is told so, and the same goes for others like it"
+            self._board.say(f"scheduler: trial {number} is {because}; {told}")
+        self._board.count(trial)
+        self.when_final(trial)
 
     def put_back(self, number: int, again: Trial, because: str) -> None:
         """No callbacks: the trial is not over."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -14,6 +14,8 @@ import optuna
 from scheduler.core.model import Attempt, Evidence, Process, Trial
 from scheduler.machine.runs import LiveTrial
 from scheduler.study import inside
+from scheduler.study.forecasting.foreseen import Foreseen
+from scheduler.study.forecasting.history import Shown
 from scheduler.study.keeping.outcome import Outcome
 from scheduler.study.starting.launch import Peer
 
@@ -33,6 +35,7 @@ class Live:
     outcome: Outcome | None = None
     error: bytes | None = None  #: the user's exception, pickled
     told: bool = False  #: the study knows the outcome
+    foreseen: Foreseen = field(default_factory=Foreseen)  #: of the trial, before it began
     evidence: Evidence | None = None  #: the process is gone; its end is not settled yet
     stopping: str | None = None  #: why it was told to end
     goes_back: str | None = None  #: why its trial comes back when it has ended: its run stops
@@ -40,6 +43,9 @@ class Live:
     step: int | None = None  #: of the last report, as the next two
     value: float | None = None
     reported_at_s: float | None = None
+    reports: int = 0
+    told_reports: int = 0  #: as many the supervisor knows of
+    told_reports_s: float = -math.inf  #: since then, on the clock that only goes forward
     inherited_s: float = 0.0  #: when an earlier attempt last saved; 0: none has
     saved_at_s: float | None = None  #: when this one last saved, as the supervisor was told
     told_saved_s: float = -math.inf  #: when that was told, on the clock that only goes forward
@@ -57,8 +63,17 @@ class Live:
         """Optuna's number; None until the study has been asked."""
         return None if self.asked is None else self.asked.number
 
+    def has_shown(self) -> Shown:
+        """Of how its trial uses memory."""
+        return Shown(
+            params={} if self.asked is None else inside.live_record(self.asked).params,
+            reported=self.step is not None,
+            peak_bytes=None if self.outcome is None else self.outcome.peak_bytes,
+        )
+
     def reported(self, step: int, value: float) -> None:
         self.step, self.value, self.reported_at_s = int(step), float(value), time.time()
+        self.reports += 1
 
     def shown(self) -> LiveTrial | None:
         """What a status says of it; None where it does not run or has no trial yet."""

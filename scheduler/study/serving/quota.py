@@ -47,6 +47,12 @@ class Quota:
         deadline_s = self.deadline_s
         return deadline_s is None or now_s < deadline_s
 
+    def left(self, now_s: float) -> int | None:
+        """How many more may begin; None: any number."""
+        if not self.may_begin(now_s):
+            return 0
+        return None if self.n_trials is None else self.n_trials - self.begun
+
     @property
     def deadline_s(self) -> float | None:
         """When the timeout strikes; None before the first start or without a timeout."""

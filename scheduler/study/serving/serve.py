@@ -11,15 +11,17 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
 from scheduler import wire
-from scheduler.core.actions import Halt, Hold, Note, Settle, Start, Stop
+from scheduler.core.actions import Halt, Hold, Note, Refuse, Settle, Start, Stop
 from scheduler.core.events import Left, Limited, Offered, Running, Withdrawn
-from scheduler.core.model import Attempt, Change
+from scheduler.core.model import Attempt, Change, Trial
 from scheduler.study import inside
 from scheduler.study.board import Board
+from scheduler.study.forecasting.ahead import Asked
 from scheduler.study.keeping.record import Record
 from scheduler.study.serving.asking import Asking
 from scheduler.study.serving.attempts import Attempts
@@ -80,7 +82,7 @@ class Server:
             try:
                 self._rejoin()
                 self._board.live = self._attempts.live
-                self._attempts.look_for_saves()
+                self._attempts.look_after_them()
                 while not self._is_over():
                     self._offer()
                     self._board.set(running=self._attempts.running())
@@ -114,6 +116,7 @@ class Server:
             self._link.close()
         self._summoning.close()
         self._reactor.close()
+        self._call.ahead.give_back(resumable=self._is_ending())
 
     def _on_signal(self, number: int) -> None:
         """Once: what runs may finish. Twice, or SIGTERM: what runs is stopped and put back.
@@ -154,6 +157,7 @@ class Server:
             return
         self._board.set(hold=None)
         self._attempts.budgets = {budget.device.key: budget for budget in welcome.budgets}
+        self._call.ahead.begin(self._attempts.budgets)
         self._reactor.watch(self._link.fileno(), self._hear_supervisor)
         for trial in self._queue.offered():
             self._send(Offered(at_s=0.0, trial=trial))
@@ -191,6 +195,8 @@ class Server:
                 self._attempts.stop(attempt, because)
             case Settle():
                 self._settle(message)
+            case Refuse():
+                self._refused(message)
             case Halt(because=because):
                 self._halt(because)
             case Hold(because=because):
@@ -209,7 +215,7 @@ class Server:
     def _look_at_strategies(self) -> None:
         self._call.strategies.look()
         self._tell_limits()
-        wrong = self._call.strategies.wrong
+        wrong = self._call.strategies.wrong or self._call.ahead.stops
         if wrong is not None and self.halted is None:
             self._refuse(wrong)
 
@@ -241,11 +247,40 @@ class Server:
     def _offer(self) -> None:
         if inside.stop_flag(self._call.study):
             self._queue.quota.stop("study.stop() was called")
-        offer, withdraw = self._queue.turn(time.monotonic(), ending=self._is_ending())
-        for trial in offer:
+        ahead = self._call.ahead
+        turn = self._queue.turn(
+            time.monotonic(),
+            ending=self._is_ending(),
+            room=ahead.room,
+            ahead=ahead.asks_first,
+            want_bytes=ahead.want_bytes(),
+        )
+        for trial in turn.ask:
+            self._ask(trial)
+        for trial in turn.offer:
             self._send(Offered(at_s=0.0, trial=trial))
-        for number in withdraw:
+        for number in turn.withdraw:
             self._send(Withdrawn(at_s=0.0, run=self._call.run.id, trial=number))
+
+    def _ask(self, trial: Trial) -> None:
+        """Before *trial* is offered: what it wants depends on its parameters."""
+
+        def took(asked: Asked) -> None:
+            self._queue.asked(self._call.ahead.took(trial, asked))
+
+        ask = partial(self._call.ahead.ask, trial)
+        self._attempts.asking.later(ask, took, self._finisher.end_with)
+
+    def _refused(self, refuse: Refuse) -> None:
+        """A new trial that no device could hold: it is answered without being run."""
+        trial = next((one for one in self._queue.new() if one.number == refuse.trial), None)
+        if trial is None or self._is_ending():
+            return
+        again = self._call.ahead.refused(trial, refuse)
+        if again is None:
+            self._queue.drop(trial.number)
+        elif self._queue.renew(again):
+            self._send(Offered(at_s=0.0, trial=again))
 
     def _start(self, attempt: Attempt) -> None:
         taken = None
@@ -256,9 +291,13 @@ class Server:
             self._send(Withdrawn(at_s=0.0, run=self._call.run.id, trial=number))
             return
         trial, returned = taken
-        self._attempts.start(attempt, trial, returned=returned)
+        self._attempts.start(attempt, *self._call.ahead.start(trial, returned=returned))
 
     def _settle(self, settle: Settle) -> None:
+        shown = self._attempts.shown(settle.attempt)
+        for trial in self._call.ahead.learn(settle, shown, self._queue.new()):
+            if self._queue.renew(trial):
+                self._send(Offered(at_s=0.0, trial=trial))
         again = self._attempts.settle(settle)
         if again is not None:
             self._queue.put_back(again)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scheduler.core.actions import Action, Halt, Hold, Note, Settle, Start, Stop
+from scheduler.core.actions import Action, Halt, Hold, Note, Refuse, Settle, Start, Stop
 from scheduler.core.model import Attempt, Change, Settlement, Trial, Verdict, VerdictKind
 from scheduler.machine.chronicle.entries import Draft
 from scheduler.machine.chronicle.telling import entries_of
@@ -104,3 +104,10 @@ def test_a_change_says_before_and_after(note: Note, kind: str, what: str, text: 
 @pytest.mark.parametrize("what", ["stopped", "capacity"])
 def test_what_another_action_says_is_not_said_twice(what: str) -> None:
     assert entries_of(change(what)) == ()
+
+
+def test_a_trial_that_is_refused_is_too_big() -> None:
+    draft = one(Refuse(run="train-1", trial=3, want_bytes=9, most_bytes=8, because="so"))
+    assert draft.text == "trial 3 of train-1 is too big, and is not tried: so"
+    assert (draft.kind, draft.what, draft.device) == ("trial", "too big", None)
+    assert (draft.run, draft.trial) == ("train-1", 3)

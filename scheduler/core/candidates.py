@@ -1,0 +1,86 @@
+"""How many new trials are asked ahead, and what becomes of those that no device could hold. Pure.
+
+The same rules for a study's host and for a simulated one. A candidate is a new trial that has been
+asked of the sampler, with parameters that its memory is forecast from, and has not started.
+"""
+
+from __future__ import annotations
+
+#: Candidates that wait at once. Each further one was asked when less was known, and gives the
+#: supervisor one more size to choose from.
+LOOKAHEAD = 3
+#: Every so many refused ones one runs all the same: a forecast that is too high is refuted by
+#: nothing else, as what is never started is never measured.
+TRY_EVERY = 10
+#: One whose forecast is not doubtful counts a quarter: like it, trials have run out of memory.
+DOUBTFUL_COUNTS = 4
+#: So many refused in a row, and parameters are drawn without what the study has taught: a
+#: deterministic sampler asks the same point again (GPSampler did so 21 times).
+DRAW_FREELY_AFTER = 10
+STOP_AFTER = 50  #: so many in a row, and nothing of the space seems to fit
+
+
+class Candidates:
+    """What has been refused of one ``optimize`` call, by the numbers of the trials."""
+
+    def __init__(self) -> None:
+        self.refusals = 0  #: all of them
+        self.in_a_row = 0  #: since a candidate fitted
+        self._due = 0
+        self._tried: int | None = None  #: refused, and waits or runs all the same
+        self._because = ""
+
+    def room(self, *, needs_params: bool) -> int:
+        """How many new trials may wait at once, the one that is tried among them.
+
+        *needs_params*: their memory depends on parameters. Where it does not, one is offered and
+        asked for when it starts, so that the sampler knows as much as can be known.
+        """
+        if not needs_params:
+            return 1
+        if self.in_a_row >= STOP_AFTER:
+            return 0  # what is tried may yet show that the forecast is wrong
+        return LOOKAHEAD
+
+    @property
+    def draws_freely(self) -> bool:
+        """The next candidate's parameters are drawn independently of what the study shows."""
+        return self.in_a_row >= DRAW_FREELY_AFTER
+
+    @property
+    def stops(self) -> str | None:
+        """Why the run is to stop; None: it is not."""
+        if self.in_a_row < STOP_AFTER or self._tried is not None:
+            return None
+        return (
+            f"{self.in_a_row} candidates in a row were refused, as none would fit a device; "
+            f"the last: {self._because}"
+        )
+
+    def refused(self, number: int, because: str = "", *, doubtful: bool = True) -> bool:
+        """A candidate is too big for every device. True: it is to be tried all the same, alone.
+
+        *doubtful* is the forecast's own word. One at a time is tried.
+        """
+        self.refusals += 1
+        self.in_a_row += 1
+        self._because = because
+        self._due += DOUBTFUL_COUNTS if doubtful else 1
+        if self._tried is not None or self._due < TRY_EVERY * DOUBTFUL_COUNTS:
+            return False
+        self._due = 0
+        self._tried = number
+        return True
+
+    def started(self, number: int) -> None:
+        """A candidate starts. One that is tried shows only at its end whether it fits."""
+        if number != self._tried:
+            self.in_a_row = 0
+
+    def ended(self, number: int, *, fits: bool) -> None:
+        """A trial is over, or waits no more. *fits*: it ran to its end."""
+        if number != self._tried:
+            return
+        self._tried = None
+        if fits:
+            self.in_a_row = 0

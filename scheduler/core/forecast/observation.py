@@ -1,0 +1,63 @@
+"""What is known of a trial's memory, what is forecast from it, and what people are told of that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+Value = float | int | str | bool | None
+Level = Literal["promise", "quantile", "model"]
+
+
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt that ended by itself or by lack of memory."""
+
+    params: dict[str, Value]
+    bytes: int  #: its peak; a lower bound of it where it ran out
+    ran_out: bool = False  #: of memory, at ``bytes``: it needs more
+    version: str = ""  #: of the user's code; another one counts as drift
+
+
+class Forecast(msgspec.Struct, frozen=True, kw_only=True):
+    bytes: int  #: to be promised, margin included
+    expected_bytes: int  #: without the margin; never more than ``bytes``
+    level: Level
+    #: Far from all that was seen, or the margin is wide: it is worth trying in spite of it.
+    doubtful: bool = False
+
+    def is_hopeless(self, most_bytes: int) -> bool:
+        """A device with *most_bytes* for it would most likely not hold the trial.
+
+        The promise says nothing of that, as its margin is wide while little is known. The story
+        this prevents: 1. a first few trials of a range differ, 2. the quantile of the next is
+        beyond the card, 3. half of what would fit is refused and never measured. (On a wall at
+        half of the sizes: 52 % of the first 50 candidates, and none by this rule.)
+        """
+        return self.level == "model" and self.expected_bytes > most_bytes
+
+
+class Driver(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    share: float  #: of the variation of memory, 0 to 1
+
+
+class Belief(msgspec.Struct, frozen=True, kw_only=True):
+    """What a forecaster thinks of itself, for people. Errors are medians, relative to the peak."""
+
+    level: Level
+    count: int  #: observations kept
+    ran_out: int  #: of them lower bounds
+    judged: int  #: forecasts whose trial's peak was seen later
+    coverage: float | None  #: share of these that was not exceeded; None: there are none
+    over_promise: float | None  #: promise / peak - 1 of these, the median
+    model_error: float | None  #: on trials it was not fitted to; None: there is no model
+    quantile_error: float | None  #: of the plain middle of the peaks, on the same ones
+    drivers: tuple[Driver, ...] = ()  #: largest first
+    drifts: tuple[str, ...] = ()  #: a sentence for each time old history was discounted
+
+
+def key_of(params: Mapping[str, Value]) -> str:
+    """Equal for equal parameters, in any order; 1, 1.0 and True are three."""
+    return repr(sorted((name, repr(value)) for name, value in params.items()))

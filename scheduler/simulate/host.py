@@ -1,0 +1,214 @@
+"""A host without a study: offers trials as the real one does, learns their memory, answers.
+
+Uses the real forecasts and the real rules for candidates. Which trial comes next is its caller's
+word; so a sampler that listens to what became of the earlier ones can be put in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+import msgspec
+
+from scheduler.core.actions import Action, Halt, Refuse, Settle, Start
+from scheduler.core.candidates import Candidates
+from scheduler.core.events import Event, Withdrawn
+from scheduler.core.forecast.forecaster import Forecaster
+from scheduler.core.forecast.observation import Forecast, Observation
+from scheduler.core.model import Attempt, Run, Settlement, Trial
+from scheduler.simulate.workload import Job
+from scheduler.simulate.world import SimulatedWorld
+
+#: What became of a trial; "refused": it was never run, as no device could have held it.
+Became = Settlement | Literal["refused"]
+
+
+class SimulatedHost:
+    """One run's host. It offers until *n_trials* have begun, those that were refused not counted.
+
+    *next_job* gives the next trial; it is asked as late as the real host asks. *tell* hears what
+    became of each. *known*: what earlier trials have held. *forecasts* False: every trial is
+    promised what the run or the device says, as it is where the run keeps its promise.
+    """
+
+    def __init__(
+        self,
+        world: SimulatedWorld,
+        run: Run,
+        next_job: Callable[[], Job],
+        *,
+        n_trials: int,
+        tell: Callable[[Job, Became], None] = lambda job, became: None,
+        known: Iterable[Observation] = (),
+        forecasts: bool = True,
+    ) -> None:
+        self.run, self.n_trials, self.begun = run, n_trials, 0
+        self.jobs: dict[int, Job] = {}  #: by the trial's number
+        self.refused: list[int] = []
+        self.stopped: str | None = None  #: why it offers no more
+        self.candidates = Candidates()
+        budgets = [site.card.budget for site in world.sites.values()]
+        promise = run.promise_bytes or max(budget.promise_bytes for budget in budgets)
+        self.forecaster = Forecaster(promise_bytes=promise, overrun_share=run.overrun_share)
+        for observation in known:
+            self.forecaster.add(observation)
+        self._forecasts = forecasts and not run.keeps_promise
+        self._world, self._next_job, self._tell = world, next_job, tell
+        self._fresh: dict[int, Trial] = {}
+        self._foretold: dict[int, Forecast | None] = {}  #: of the fresh
+        self._next = 0
+        self._most_bytes: int | None = None  #: that any device could give, when that was last told
+        self._top_up()
+
+    def perform(self, action: Action) -> None:
+        """Before the world does."""
+        match action:
+            case Start(attempt=attempt):
+                self._start(attempt)
+            case Settle():
+                self._settle(action)
+            case Refuse():
+                self._refuse(action)
+            case Halt(because=because):
+                self.stopped, self._fresh = because, {}
+            case _:
+                return
+        self._top_up()
+
+    def _start(self, attempt: Attempt) -> None:
+        number = attempt.trial.number
+        if number in self._fresh:
+            del self._fresh[number]
+            self._foretold.pop(number)
+            self.begun += 1
+            self.candidates.started(number)
+        if number not in self.jobs:
+            self.jobs[number] = self._next_job()
+        self._world.bind(attempt.trial, self.jobs[number].script())
+
+    def _settle(self, settle: Settle) -> None:
+        number = settle.attempt.trial.number
+        job = self.jobs[number]
+        if settle.settlement != "again":
+            self._tell(job, settle.settlement)
+            self.candidates.ended(number, fits=settle.settlement == "done")
+        observation = seen(settle, job)
+        if observation is not None:
+            self.forecaster.add(observation)
+            self._wish_anew()
+
+    def _refuse(self, refuse: Refuse) -> None:
+        number, self._most_bytes = refuse.trial, refuse.most_bytes
+        trial, foretold = self._fresh.get(number), self._foretold.get(number)
+        if trial is None:
+            return
+        if number not in self.jobs:  # not answered: nothing would be learned
+            self._fresh[number] = again = msgspec.structs.replace(trial, want_bytes=None)
+            self._world.offer(again)
+            return
+        doubtful = foretold is None or foretold.doubtful
+        if self.candidates.refused(number, refuse.because, doubtful=doubtful):
+            again = msgspec.structs.replace(trial, alone=True, want_bytes=None)
+            self._fresh[number] = again
+            self._world.offer(again)
+            return
+        del self._fresh[number]
+        del self._foretold[number]
+        self.refused.append(number)
+        self._world.close((self.run.id, number))
+        if number in self.jobs:
+            self._tell(self.jobs[number], "refused")
+
+    def _wish_anew(self) -> None:
+        """Those that wait are told what is forecast of them now."""
+        for number, trial in self._fresh.items():
+            job = self.jobs.get(number)
+            if trial.alone or (job is None and self.forecaster.needs_params):
+                continue
+            self._foretold[number] = foretold = self._forecast(job)
+            want = self._want_bytes(job, foretold)
+            if want != trial.want_bytes:
+                self._fresh[number] = msgspec.structs.replace(trial, want_bytes=want)
+                self._world.offer(self._fresh[number])
+
+    def _forecast(self, job: Job | None) -> Forecast | None:
+        if not self._forecasts:
+            return None
+        return self.forecaster.forecast(None if job is None else job.params)
+
+    def _want_bytes(self, job: Job | None, foretold: Forecast | None) -> int | None:
+        """A promise that suits all but a few, and that no device could keep, suits none."""
+        if foretold is None:
+            return None
+        most = self._most_bytes
+        return (
+            None if job is None and most is not None and foretold.bytes > most else foretold.bytes
+        )
+
+    def _top_up(self) -> None:
+        """Offer as many new ones as may wait, and withdraw what waits once that is enough."""
+        self.stopped = self.stopped or self.candidates.stops
+        if self.stopped is not None or self.begun >= self.n_trials:
+            self._withdraw()
+            return
+        asks = self._forecasts and self.forecaster.needs_params
+        room = self.candidates.room(needs_params=asks)
+        while len(self._fresh) < min(room, self.n_trials - self.begun):
+            number, self._next = self._next, self._next + 1
+            if asks:
+                self.jobs[number] = self._next_job()
+            self._foretold[number] = foretold = self._forecast(self.jobs.get(number))
+            want = self._want_bytes(self.jobs.get(number), foretold)
+            self._fresh[number] = Trial(run=self.run.id, number=number, want_bytes=want)
+            self._world.offer(self._fresh[number])
+
+    def _withdraw(self) -> None:
+        for number in self._fresh:
+            gone = Withdrawn(at_s=self._world.now_s, run=self.run.id, trial=number)
+            self._world.at(self._world.now_s, gone)
+            self._world.close((self.run.id, number))
+        self._fresh, self._foretold = {}, {}
+
+
+class Hosted:
+    """A world with hosts in it."""
+
+    def __init__(self, world: SimulatedWorld, *hosts: SimulatedHost) -> None:
+        self.world = world
+        self.hosts = {host.run.id: host for host in hosts}
+
+    def next_event(self) -> Event | None:
+        return self.world.next_event()
+
+    def perform(self, action: Action) -> None:
+        host = self.hosts.get(_run_of(action))
+        if host is not None:
+            host.perform(action)
+        self.world.perform(action)
+
+
+def _run_of(action: Action) -> str:
+    match action:
+        case Start(attempt=attempt) | Settle(attempt=attempt):
+            return attempt.trial.run
+        case Refuse(run=run) | Halt(run=run):
+            return run
+        case _:
+            return ""
+
+
+def seen(settle: Settle, job: Job) -> Observation | None:
+    """What an attempt's end tells of its trial's memory, by the real host's rule; None: nothing."""
+    peak, attempt, verdict = settle.peak_bytes or 0, settle.attempt, settle.verdict
+    again = settle.again
+    is_overrun = again is not None and again.overruns > attempt.trial.overruns
+    ran_out = verdict.kind in ("device_oom", "host_oom") or is_overrun
+    if ran_out or settle.settlement == "capacity":
+        had = (attempt.cap_bytes or attempt.promise_bytes) if verdict.own_cap else 0
+        ran_out, peak = True, max(peak, had)
+    elif verdict.kind != "finished":
+        return None
+    if not peak:
+        return None
+    return Observation(params=job.params, bytes=peak, ran_out=ran_out, version=job.version)
