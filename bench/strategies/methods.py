@@ -11,7 +11,7 @@ from optuna.pruners import BasePruner, NopPruner
 from bench.strategies.simulate import Judge, Ran
 from bench.strategies.tables import Table
 from scheduler.strategies.audit import SHARE, audit, is_control
-from scheduler.strategies.auto import Auto, Prune, Setting
+from scheduler.strategies.auto import Auto, Prune, notches
 from scheduler.strategies.curves import Curve
 from scheduler.strategies.notches import Step, next_notch
 
@@ -45,10 +45,10 @@ class Ours:
     """``auto`` as a run has it: controls, the audit, and a milder notch when they say so."""
 
     reports = False
-    NOTCHES: tuple[dict[str, float], ...] = ({}, {"startup": 20, "margin": 1.0})
 
     def __init__(self, table: Table, seed: int, *, share: float = SHARE) -> None:
         self.table, self.seed, self.share = table, seed, share
+        self.settings = notches(table.direction)
         self.history: list[Curve] = []
         self.verdicts = 0
         self.steps: list[Step] = []  #: of the ladder
@@ -57,10 +57,9 @@ class Ours:
 
     def made(self) -> Auto | None:
         """None: off."""
-        if self.notch == len(self.NOTCHES):
+        if self.notch == len(self.settings):
             return None
-        setting = Setting(direction=self.table.direction, **self.NOTCHES[self.notch])  # type: ignore[arg-type]
-        return Auto(self.history, setting)
+        return Auto(self.history, self.settings[self.notch])
 
     def verdict(self, ran: Ran, step: int) -> Word:
         self.newest = max(self.newest, ran.number)
@@ -78,7 +77,7 @@ class Ours:
 
     def judge(self) -> None:
         now = audit(self.history, self.table.direction, since=self.since)
-        last = len(self.NOTCHES)
+        last = len(self.settings)
         step = next_notch(now, self.notch, last=last, falls=self.falls, limit=0.05)
         if step is not None:
             self.steps.append(step)

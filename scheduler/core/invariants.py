@@ -61,8 +61,8 @@ def _check_devices(state: State) -> None:
             if isinstance(life, Releasing):
                 assert not (life.evidence and life.settle), f"{id} is settled and waits to be"
         assert device.outage is None or device.drained_for is None, f"{device.key} is kept in vain"
-        running = {life.lease.attempt.id for life in device.active()}
-        assert device.throughput.courses.keys() == running, f"{device.key}: others are measured"
+        is_followed = device.is_followed or device.key in state.stirred
+        assert is_followed, f"{device.key}: others are measured than run"
         marks = device.marks
         assert len(marks) <= HIGH_WATER_S + 1, f"{device.key}: {len(marks)} marks"
         assert all(a.strangers_bytes > b.strangers_bytes for a, b in pairwise(marks)), "no marks"

@@ -93,7 +93,7 @@ def recall(event: Remembered) -> State:
     state = State()
     state.now_s, state.rules, state.boot_id = event.at_s, event.rules, event.boot_id
     state.devices |= {device.key: _copy_of_device(device) for device in event.devices}
-    state.stirred |= state.devices.keys()
+    state.stirred |= {key for key, device in state.devices.items() if not device.is_followed}
     state.runs |= {run.run.id: _copy_of_run(run) for run in event.runs}
     state.changes += event.changes
     state.past |= {life.lease.attempt.id: life for life in event.past}

@@ -63,6 +63,11 @@ class DeviceState(msgspec.Struct, kw_only=True):
         return [life for life in self.lives.values() if is_active(life)]
 
     @property
+    def is_followed(self) -> bool:
+        """Whether those that are measured are those that run; not so in journals before that."""
+        return self.throughput.courses.keys() == {life.lease.attempt.id for life in self.active()}
+
+    @property
     def at_most(self) -> int | None:
         """Attempts at once, by all that was learned; None: memory alone decides."""
         learned = (self.limit.at_most, self.throughput.limit)

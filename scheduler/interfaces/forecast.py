@@ -1,4 +1,4 @@
-"""``scheduler forecast RUN``: what is believed of its trials' memory, and how wrong that has been."""
+"""``scheduler forecast RUN``: what is believed of its trials' memory, how wrong that has been."""
 
 from __future__ import annotations
 

@@ -108,8 +108,8 @@ def command(
     """Play FILE or RUN on a virtual clock: how long it takes, and what another setting would do.
 
     FILE holds a workload, see docs/simulate.md. Of RUN its own trials are played again: those that
-    are left while it goes on, all of them once it is over. Each option that changes something has
-    a row beside the present setting, and all of them together have one.
+    are left while it goes on or could, all of them once it is over. Each option that changes
+    something has a row beside the present setting, and all of them together have one.
     """
     it = read_subject(subject, use)
     rows: list[Prospect] = []
@@ -224,7 +224,7 @@ def simulated_lines(it: Simulated, width: int, paint: Paint = PLAIN) -> Iterator
     rows = it.rows
     shown = (
         column("", (one.name for one in rows), left=True),
-        column("takes", (format_span(one.makespan_s) for one in rows)),
+        column("takes", (_takes(one) for one in rows)),
         column("range", (_range(one) for one in rows), 8, left=True),
         column("trials/h", (f"{one.trials_an_hour:.3g}" for one in rows)),
         column("at once", (f"{one.at_once:.1f}" for one in rows), 6),
@@ -237,6 +237,13 @@ def simulated_lines(it: Simulated, width: int, paint: Paint = PLAIN) -> Iterator
     yield from columns(shown, width)
     for assumed in it.assumed:
         yield from words(assumed, width, "  assumed: ", " " * 11)
+
+
+def _takes(it: Prospect) -> str:
+    """Where a trial never came to an end, it was not waited for for ever."""
+    if not it.unfinished:
+        return format_span(it.makespan_s)
+    return f"over {format_span(it.makespan_s)}" if it.makespan_s else "for ever"
 
 
 def _range(it: Prospect) -> str:

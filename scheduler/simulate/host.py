@@ -107,8 +107,7 @@ class SimulatedHost:
             self._fresh[number] = again = msgspec.structs.replace(trial, want_bytes=None)
             self._world.offer(again)
             return
-        doubtful = foretold is None or foretold.doubtful
-        if self.candidates.refused(number, refuse.because, doubtful=doubtful):
+        if self._is_tried(number, foretold, refuse):
             again = msgspec.structs.replace(trial, alone=True, want_bytes=None)
             self._fresh[number] = again
             self._world.offer(again)
@@ -116,9 +115,15 @@ class SimulatedHost:
         del self._fresh[number]
         del self._foretold[number]
         self.refused.append(number)
+        self.candidates.ended(number, fits=False)
         self._world.close((self.run.id, number))
-        if number in self.jobs:
-            self._tell(self.jobs[number], "refused")
+        self._tell(self.jobs[number], "refused")
+
+    def _is_tried(self, number: int, foretold: Forecast | None, refuse: Refuse) -> bool:
+        if foretold is not None and not foretold.is_hopeless(refuse.most_bytes):
+            return True
+        doubtful = foretold is None or foretold.doubtful
+        return self.candidates.refused(number, refuse.because, doubtful=doubtful)
 
     def _wish_anew(self) -> None:
         """Those that wait are told what is forecast of them now."""

@@ -45,6 +45,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     overflows: tuple[Overflow, ...]
     refused: tuple[int, ...]  #: numbers of trials that were told to the sampler without running
     stopped: str | None  #: why the host offered no more
+    wanted: int  #: trials that were asked for
     events: int
     totals: dict[str, int]  #: the devices' sizes
     traces: dict[str, DeviceTrace]
@@ -57,6 +58,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     def lost(self) -> int:
         """Trials that had begun and came to no end."""
         return sum(one.settlement is None for one in self.trials)
+
+    @property
+    def unfinished(self) -> int:
+        """Trials that were asked for and came to no end, begun or not."""
+        return max(0, self.wanted - sum(one.settlement is not None for one in self.trials))
 
     def trials_an_hour(self) -> float:
         over = sum(one.settlement is not None for one in self.trials)
@@ -138,6 +144,7 @@ def outcome_of(world: SimulatedWorld, host: SimulatedHost) -> Outcome:
         overflows=tuple(world.overflows),
         refused=tuple(host.refused),
         stopped=host.stopped,
+        wanted=host.n_trials,
         events=world.events,
         totals={key: site.total_bytes for key, site in world.sites.items()},
         traces=world.traces,

@@ -11,7 +11,7 @@ import msgspec
 from scheduler.core.forecast.observation import Observation
 from scheduler.core.model import Run
 from scheduler.simulate.contention import NAMED
-from scheduler.simulate.outcome import Outcome, play
+from scheduler.simulate.outcome import HOUR_S, Outcome, play
 from scheduler.simulate.site import Card
 from scheduler.simulate.workload import Job
 
@@ -57,7 +57,8 @@ def play_orders(
 ) -> Iterator[Outcome]:
     """One for each seed from 0, the first with its traces. *known*: what earlier trials held."""
     for seed in range(orders):
-        jobs = cycle(draw(setting.n_trials, seed, setting.pruning))
+        drawn = draw(setting.n_trials, seed, setting.pruning)
+        jobs = cycle(drawn)
         yield play(
             setting.cards,
             setting.run,
@@ -65,8 +66,16 @@ def play_orders(
             setting.n_trials,
             contention=NAMED[setting.contention],
             known=known,
+            until_s=_patience_s(setting.cards, drawn),
             traced=seed == 0,
         )
+
+
+def _patience_s(cards: Sequence[Card], jobs: Sequence[Job]) -> float:
+    """By when all is done that can be: three times as long as one after another takes, from when
+    strangers have settled. A trial that no card can take waits for ever."""
+    settled_s = max((at_s for card in cards for at_s, _ in card.strangers), default=0.0)
+    return settled_s + 3 * sum(job.duration_s for job in jobs) + HOUR_S
 
 
 def prospect(setting: Setting, found: Sequence[Outcome]) -> Prospect:
@@ -84,7 +93,7 @@ def prospect(setting: Setting, found: Sequence[Outcome]) -> Prospect:
         ran_out_share=fmean(one.ran_out_share() for one in found),
         redone_share=fmean(one.redone_share() for one in found),
         too_big=fmean(_too_big(one) for one in found),
-        unfinished=fmean(one.lost for one in found),
+        unfinished=fmean(one.unfinished for one in found),
     )
 
 

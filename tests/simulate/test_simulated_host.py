@@ -10,6 +10,7 @@ import pytest
 from scheduler.core.actions import Refuse, Settle, Start
 from scheduler.core.core import Core
 from scheduler.core.events import Offered
+from scheduler.core.forecast.observation import Observation
 from scheduler.simulate.outcome import play
 from scheduler.simulate.workload import CardSpec, Drawn, Job, Workload
 
@@ -94,32 +95,34 @@ def test_what_waits_is_offered_anew_once_more_is_known():
 
 
 def test_refused_ones_are_answered_and_the_next_is_drawn():
-    """Another brain on the same world: it refuses each even trial, and runs the others."""
-    core, numbers = Tape(), count()
+    """Another brain on the same world: it refuses each even trial, and runs the others. Memory is
+    known to follow a parameter, so trials are asked before they are offered."""
+    core, numbers = Tape(), count(1)
 
     class Picky:
         def handle(self, event):
             if isinstance(event, Offered) and event.trial.number % 2 == 0:
-                trial = event.trial
-                return (
-                    Refuse(
-                        run=trial.run, trial=trial.number, want_bytes=1, most_bytes=0, because=""
-                    ),
-                )
+                run, trial = event.trial.run, event.trial.number
+                return (Refuse(run=run, trial=trial, want_bytes=1, most_bytes=0, because=""),)
             return core.handle(event)
+
+    def job(n: int) -> Job:
+        return Job(peak_bytes=n % 16 * GIB // 8 + GIB, duration_s=10, params={"n": n % 16})
 
     became = []
     outcome = play(
         [CARD.card(0)],
         SMALL.run(),
-        lambda: Job(peak_bytes=GIB, duration_s=10, params={"n": next(numbers)}),
-        5,
+        lambda: job(next(numbers)),
+        4,
         brain=Picky(),
         tell=lambda job, how: became.append(how),
+        known=[Observation(params=job(n).params, bytes=job(n).peak_bytes) for n in range(48)],
     )
-    assert [one.number for one in outcome.trials] == [1, 3, 5, 7, 9]
-    assert outcome.refused[:5] == (0, 2, 4, 6, 8)
-    assert Counter(became) == {"done": 5}  # the others had not been asked for yet
+    assert [one.number for one in outcome.trials] == [1, 3, 5, 7]
+    assert outcome.refused[:4] == (0, 2, 4, 6)
+    assert Counter(became) == {"done": 4, "refused": len(outcome.refused)}
+    assert outcome.unfinished == 0
 
 
 def test_the_devices_memory_adds_up():

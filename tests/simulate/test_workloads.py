@@ -81,3 +81,12 @@ def test_a_second_card_halves_it_and_ranges_are_over_orders():
     assert one.low_s <= one.makespan_s <= one.high_s
     assert two.makespan_s < 0.6 * one.makespan_s
     assert (one.orders, one.unfinished, one.too_big) == (4, 0, 0)
+
+
+def test_what_no_card_can_take_is_not_waited_for_for_ever():
+    """A promise of 6 GiB on a card of 4: the run would wait until its user sees to it."""
+    given = Workload(cards=(), trials=(Job(peak_bytes=GIB, duration_s=60.0),) * 3)
+    cards = (CardSpec(total_bytes=4 * GIB, promise_bytes=6 * GIB).card(0),)
+    setting = Setting(name="", cards=cards, run=Run(id="simulated"), n_trials=3)
+    it = prospect(setting, list(play_orders(setting, given.jobs, 1)))
+    assert (it.unfinished, it.makespan_s, it.trials_an_hour) == (3, 0, 0)

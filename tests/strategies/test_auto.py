@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.strategies.auto import Auto, Prune, Setting, verdict
+from scheduler.strategies.auto import STRETCHES, Auto, Prune, Setting, notches, verdict
 from scheduler.strategies.curves import Curve, curve
 
 STEPS = 20
@@ -142,7 +142,7 @@ def test_long_curves_are_looked_at_in_stretches_so_one_odd_report_is_nothing() -
     study = [curve(n, ((s, s * (1 + n / 10)) for s in range(5000)), final=5000.0 * (1 + n / 10),
                    state="complete") for n in range(8)]  # fmt: skip
     auto = Auto(study, UP)
-    assert len(auto.ends) <= 50
+    assert len(auto.ends) <= STRETCHES
     low = curve(9, ((s, -1.0 if s % 7 else 9e9) for s in range(3000)))
     assert isinstance(auto.verdict(low, 2999), Prune)
     high = curve(9, ((s, 2.0 * s if s % 7 else -9e9) for s in range(3000)))
@@ -164,3 +164,31 @@ def test_it_says_what_was_seen_and_what_was_wanted() -> None:
     assert said.level == 5.0
     assert said.threshold < 0
     assert "none of the 4 best was this high for so long" in said.because
+
+
+def test_half_as_long_is_enough_where_early_order_was_the_order_of_the_ends() -> None:
+    longer = msgspec.structs.replace(UP, patience=0.4)
+    ordered = [rising(10.0 + number) for number in range(UP.order_startup)]
+    assert Auto(history(ordered), longer).patience == 4
+    assert Auto(history(ordered[:-1]), longer).patience == 8
+    crossed = [[*reported[:15], *([40.0 - reported[-1]] * 5)] for reported in ordered]
+    assert Auto(history(crossed), longer).patience == 8
+    flat = [[0.0] * 15 + reported[15:] for reported in ordered]
+    assert Auto(history(flat), longer).patience == 8
+
+
+def test_in_its_second_half_a_trial_goes_only_where_it_is_far_below() -> None:
+    study = [[10.0 + number] * STEPS for number in range(8)]  # the best four: 14 to 17
+    auto = Auto(history(study), UP)
+    assert pruned_at([13.5] * STEPS, auto) == 1
+    assert pruned_at([15.0] * 8 + [13.5] * 12, auto) == 9
+    assert pruned_at([15.0] * 9 + [13.5] * 11, auto) is None
+    assert pruned_at([15.0] * 9 + [11.0] * 11, auto) == 10
+
+
+@FEW
+@given(studies, values)
+def test_no_milder_notch_prunes_earlier(study: list[list[float]], reported: list[float]) -> None:
+    found = [pruned_at(reported, Auto(history(study * 2), one)) for one in notches("maximize")]
+    at = [STEPS if step is None else step for step in found]
+    assert at == sorted(at)

@@ -8,7 +8,6 @@ from script_runs import Runner
 from scheduler.core.events import Event, Exited, Progressed
 from scheduler.core.model import Attempt, Trial
 from scheduler.machine.journal import replay
-from scheduler.study.serving import strides
 from scheduler.study.serving.live import Live
 from scheduler.study.serving.strides import TELL_EVERY_S, Strides
 
@@ -16,7 +15,7 @@ from scheduler.study.serving.strides import TELL_EVERY_S, Strides
 def test_reports_are_told_as_they_come_but_not_too_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """What came in between is told later, the last before the end, and all to a new supervisor."""
     now_s = 100.0
-    monkeypatch.setattr(strides.time, "monotonic", lambda: now_s)
+    monkeypatch.setattr("scheduler.study.serving.strides.time.monotonic", lambda: now_s)
     told: list[int] = []
     telling = Strides(lambda event: told.append(event.reports))
     trial = Trial(run="r", number=0)
@@ -60,7 +59,7 @@ def test_reports_are_told_as_they_come_but_not_too_often(monkeypatch: pytest.Mon
 @pytest.mark.processes
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_the_supervisor_knows_how_often_each_attempt_has_reported(scripts: Runner) -> None:
-    result = scripts.run(
+    result = scripts(
         """
         import optuna
 

@@ -170,14 +170,18 @@ class Ahead:
     def refused(self, trial: Trial, refuse: Refuse) -> Trial | None:
         """What *trial* is to be offered as all the same; None: it was answered.
 
-        One whose parameters are not known is not answered: nothing would be learned.
+        One whose parameters are not known is not answered: nothing would be learned. Nor is one
+        that would most likely fit, and that only the margin of its forecast makes too big.
         """
         self._most_bytes = refuse.most_bytes
         found = self._forecast(trial.number)
         if found is None:
             return msgspec.structs.replace(trial, want_bytes=None)
+        alone = msgspec.structs.replace(trial, alone=True, want_bytes=None)
+        if not found.is_hopeless(refuse.most_bytes):
+            return alone
         if self._candidates.refused(trial.number, refuse.because, doubtful=found.doubtful):
-            return msgspec.structs.replace(trial, alone=True, want_bytes=None)
+            return alone
         asked = self._waiting.pop(trial.number)
         because = f"not run: {refuse.because}"
         self._finisher.unrun(asked.asked.number, because, asked.foreseen.params)

@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import optuna
 from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial
 
 from scheduler.strategies.asked import PruningName
-from scheduler.strategies.auto import Auto, Prune, Setting
+from scheduler.strategies.auto import Auto, Prune, Setting, notches
 from scheduler.strategies.pruners import arguments_of, milder
 from scheduler.study.strategies.history import History, Reports
 
@@ -68,13 +67,10 @@ def _words(name: PruningName, arguments: Mapping[str, Any]) -> str:
 
 
 def _auto(history: History) -> tuple[Rung, ...]:
-    asked = Setting(direction=history.direction)
-    later = msgspec.structs.replace(asked, startup=2 * asked.startup, patience=2 * asked.patience)
-    settings = (asked, later, msgspec.structs.replace(later, margin=1.0))
     words = ("auto", "auto, twice as patient", "auto, for those far below all others only")
     rungs = [
         Rung(words=said, make=lambda s=setting: AutoPruner(history, s))  # type: ignore[misc]
-        for said, setting in zip(words, settings, strict=True)
+        for said, setting in zip(words, notches(history.direction), strict=True)
     ]
     return (*rungs, Rung(words="none", make=optuna.pruners.NopPruner))
 

@@ -141,6 +141,21 @@ def test_bounds_teach_that_big_ones_do_not_fit():
     assert forecaster.belief().ran_out > 0
 
 
+def test_bounds_bend_what_the_peaks_alone_would_say():
+    """From a batch of 256 on another kernel is used: no peak was ever seen of it."""
+    seen = []
+    for one in trials(2, 60):
+        out = one.params["batch"] == 256
+        size = 9 * GB if out else one.bytes
+        seen.append(Observation(params=one.params, bytes=size, ran_out=out))
+    bent, plain = (told(*some) for some in (seen, [one for one in seen if not one.ran_out]))
+    high, low = (one.forecast({**SMALL, "batch": 256, "lr": 2e-4}) for one in (bent, plain))
+    assert high is not None
+    assert low is not None
+    assert low.expected_bytes < 2 * GB
+    assert high.expected_bytes > 5 * GB
+
+
 def test_little_known_is_no_reason_to_refuse():
     said = told(*list(trials(1, 5))).forecast(BIG)
     assert said is not None
