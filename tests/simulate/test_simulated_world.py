@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections import Counter
 
 import msgspec
@@ -9,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probes.reading import Device, Held, Reading
+from probes.reading import Device
 from scheduler.core import high_water
 from scheduler.core.actions import Action, Note, Settle, Start
 from scheduler.core.core import Core
@@ -307,50 +306,18 @@ class Quiet(Core):
         pass
 
 
-def test_five_thousand_trials_take_seconds():
-    """About 6 s on two cores of 2026; the limit leaves room for a busy machine."""
+def test_a_thousand_trials_all_end():
     rng = random.Random(1)
     trials = [
         (
             Trial(run="r", number=number),
             script(rng.uniform(1, 10), run_s=rng.uniform(60, 600), ramp_s=rng.uniform(5, 60)),
         )
-        for number in range(5000)
+        for number in range(1000)
     ]
     world = SimulatedWorld(
         cards=(card(total=24),), runs=(Run(id="r"),), trials=trials, period_s=10.0
     )
     core = Quiet()
-    began_s = time.process_time()
     run(core, world, core)
-    assert time.process_time() - began_s < 20
-    assert Counter(world.ended.values()) == {"done": 5000}
-
-
-def test_a_poll_of_eight_cards_with_sixteen_attempts_takes_far_less_than_a_millisecond():
-    many = [card(f"card{number}", total=13) for number in range(8)]
-    trials = [(Trial(run="r", number=number), script(5, run_s=1e6)) for number in range(20)]
-    core = Quiet()
-    world = SimulatedWorld(
-        cards=many, runs=(Run(id="r", promise_bytes=5 * GIB),), trials=trials, until_s=30.0
-    )
-    run(core, world, core)
-    view = core.view()
-    attempts = {device.budget.device.key: device.attempts for device in view.devices}
-    assert sum(map(len, attempts.values())) == 16
-    readings = tuple(
-        Reading(
-            device=key,
-            total_bytes=13 * GIB,
-            used_bytes=10 * GIB,
-            held=tuple(Held(pid=one.process.pid, held_bytes=5 * GIB - 1) for one in there),
-        )
-        for key, there in attempts.items()
-    )
-    costs_s = []
-    for number in range(200):
-        event = Sampled(at_s=100.0 + number, readings=readings)
-        began_s = time.perf_counter()
-        core.handle(event)
-        costs_s.append(time.perf_counter() - began_s)
-    assert sorted(costs_s)[100] < 1e-3, f"median {sorted(costs_s)[100] * 1e6:.0f} us"
+    assert Counter(world.ended.values()) == {"done": 1000}
