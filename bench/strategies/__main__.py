@@ -19,6 +19,7 @@ import statistics
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from multiprocessing import Pool
 from pathlib import Path
 
@@ -41,28 +42,34 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     reached_at: int | None  #: steps of the virtual clock; None: not reached
     false: float | None  #: None: nothing was pruned
     covered: bool | None  #: None: there is no audit
-    notches: int = 0  #: that pruning was made milder
+    notches: int = 0  #: that pruning was milder at the end
 
 
 def rows_of(
     table: Table, name: str, seed: int, workers: int, counts: Sequence[int]
 ) -> dict[int, Row]:
-    """A study for each number of trials. A warning of Optuna's says nothing here."""
+    """A row for each number of trials. A warning of Optuna's says nothing here.
+
+    With one worker a shorter study is the beginning of a longer one, and is not run again.
+    """
     warnings.simplefilter("ignore")
-    return {
-        count: row_of(simulate(table, METHODS[name], trials=count, seed=seed, workers=workers))
-        for count in counts
-        if count <= len(table.curves)
+    wanted = [count for count in counts if count <= len(table.curves)]
+    runs = [max(wanted)] if workers == 1 and wanted else wanted
+    outcomes = {
+        run: simulate(table, METHODS[name], trials=run, seed=seed, workers=workers) for run in runs
     }
+    return {count: row_of(outcomes.get(count, outcomes[runs[-1]]), count) for count in wanted}
 
 
-def row_of(outcome: Outcome) -> Row:
+def row_of(whole: Outcome, count: int) -> Row:
+    """Of the first *count* trials."""
+    outcome = replace(whole, ran=whole.ran[:count])
     false = false_share(outcome)
     covered, notches = None, 0
     if isinstance(judge := outcome.judge, Ours):
-        summary = audit(judge.history, outcome.table.direction)
+        summary = audit(judge.history[:count], outcome.table.direction)
         covered = false is None or summary.low <= false <= summary.high
-        notches = judge.notch
+        notches = judge.notch_after(count)
     return Row(
         compute=outcome.compute(),
         reached_at=outcome.reached_at(),

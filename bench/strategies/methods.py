@@ -51,7 +51,7 @@ class Ours:
         self.settings = notches(table.direction)
         self.history: list[Curve] = []
         self.verdicts = 0
-        self.steps: list[Step] = []  #: of the ladder
+        self.steps: list[tuple[int, Step]] = []  #: of the ladder; trials finished by then
         self.notch = self.falls = self.since = self.newest = 0
         self.auto = self.made()
 
@@ -75,12 +75,16 @@ class Ours:
             self.judge()
         self.auto = self.made()
 
+    def notch_after(self, count: int) -> int:
+        """When the first *count* trials had finished."""
+        return next((step.notch for at, step in reversed(self.steps) if at <= count), 0)
+
     def judge(self) -> None:
         now = audit(self.history, self.table.direction, since=self.since)
         last = len(self.settings)
         step = next_notch(now, self.notch, last=last, falls=self.falls, limit=0.05)
         if step is not None:
-            self.steps.append(step)
+            self.steps.append((len(self.history), step))
             self.notch, self.falls, self.since = step.notch, step.falls, self.newest + 1
 
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from scheduler.strategies.curves import Curve, Direction, better
 
-STRETCHES = 100  #: at most so many looks at a trial; longer curves are looked at in stretches
+STRETCHES = 50  #: at most so many looks at a trial; longer curves are looked at in stretches
 LATE = 0.5  #: of a trial; from there on
 LATE_MARGIN = 1.0  #: is the least margin
 

@@ -123,7 +123,8 @@ def test_ranges_of_others_are_on_probation_until_they_are_seen_to_be_better() ->
     assert share_now([], 0.1, proven=True) == 0.1
     assert share_now([], 0.0, proven=False) == 0.0  # none was wanted
     alike = drawn([1.0, 4.0, 2.0], [3.0, 0.0, 5.0])
-    assert 0.3 < share_now(alike, 0.1, proven=False) < 0.7
+    assert share_now(alike, 0.1, proven=False) == PROBATION_SHARE
+    assert share_now(alike, 0.8, proven=False) == 0.8
     # 1 of 6 ways of choosing two of four is as good as that
     assert share_now(drawn([4.0, 3.0], [2.0, 1.0]), 0.1, proven=False) == pytest.approx(5 / 6)
     assert share_now(drawn([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]), 0.1, proven=False) == 0.1

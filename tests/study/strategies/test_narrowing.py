@@ -121,14 +121,14 @@ def test_by_its_own_trials_once_there_are_enough(call) -> None:
     assert max(abs(math.log10(lr) + 3) for lr in values) < 2.2  # of 3 on either side
 
 
-def test_ranges_of_others_hold_from_the_first_trial_on_for_half_of_them(call) -> None:
+def test_ranges_of_others_hold_from_the_first_trial_on_for_some_of_them(call) -> None:
     it = call(new_study(), table=GIVEN).run(at(4e-3), 10)
     assert 2 <= it.shown.full <= 8
     assert all(1e-3 <= lr <= 1e-2 for lr in it.narrow_values())
     assert it.changes == [("off", "on")]
     it.run(at(4e-3), 50)
     assert it.shown.state == "on"
-    assert it.shown.full < 15  # no longer half: they are seen to be better
+    assert it.shown.full < 15  # no longer most: the others are seen to be better
     assert (it.shown.narrowed, it.shown.parameters) == (1, 2)
 
 
