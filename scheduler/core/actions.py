@@ -41,6 +41,7 @@ class Settle(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     settlement: Settlement
     again: Trial | None = None
     peak_bytes: int | None = None  #: the most that the attempt was seen to hold; None: never seen
+    was_growing: bool = False  #: shortly before its end, so its peak may have been yet to come
 
 
 class Refuse(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -8,7 +8,6 @@ ratios (``gains``, ``throughput``).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from math import log
 
 import msgspec
@@ -65,9 +64,10 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ratio(msgspec.Struct, frozen=True):
-    """One attempt's own rate among ``company`` over that with one fewer, by its logarithm."""
+    """One attempt's own rate among ``company`` over that among ``fewer``, by its logarithm."""
 
     company: int
+    fewer: int
     log_ratio: float
     rising: bool  #: the larger company came second
 
@@ -118,13 +118,24 @@ def standing(course: Course, company: int | None) -> tuple[Stay, ...]:
 
 
 def ratios(stays: Sequence[Stay]) -> list[Ratio]:
-    """What the attempt tells of one neighbour more: of each two stays that differ by one."""
+    """What the attempt tells of neighbours: each stay against the latest in any other company.
+
+    Of one neighbour more only two stays that follow each other tell: it costs too little to be
+    seen beside what has changed meanwhile.
+    """
     found = []
-    for one, two in pairwise(stays):
-        if abs(one.company - two.company) == 1 and one.is_measured and two.is_measured:
-            less, more = sorted((one, two), key=lambda stay: stay.company)
-            slower = log(more.reports / more.span_s) - log(less.reports / less.span_s)
-            found.append(Ratio(more.company, slower, two is more))
+    latest: dict[int, float] = {}
+    before: int | None = None
+    for stay in stays:
+        if not stay.is_measured:
+            continue
+        log_rate, company = log(stay.reports / stay.span_s), stay.company
+        for other, other_rate in latest.items():
+            if other == before or abs(other - company) > 1:
+                is_rising = company > other
+                slower = log_rate - other_rate if is_rising else other_rate - log_rate
+                found.append(Ratio(max(company, other), min(company, other), slower, is_rising))
+        latest[company], before = log_rate, company
     return found
 
 

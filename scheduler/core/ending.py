@@ -12,7 +12,7 @@ from scheduler.core import company, concurrency, faults, following, reasons
 from scheduler.core.actions import Action, Halt, Note, Settle
 from scheduler.core.events import Exited, Vanished
 from scheduler.core.faults import Fault, Outage
-from scheduler.core.life import Releasing, is_active, is_outgrown
+from scheduler.core.life import Lease, Releasing, is_active, is_outgrown
 from scheduler.core.model import Attempt, Change, Evidence, Verdict
 from scheduler.core.reasons import at_once
 from scheduler.core.records import DeviceState
@@ -22,6 +22,9 @@ from scheduler.core.verdict import Circumstances, crashed, judge
 from scheduler.core.watch import have_grown
 
 _KILL = 9
+#: Of its age. The story this prevents: 1. half of the trials are pruned while they still load, 2.
+#: their peaks are taken for what their parameters need, 3. those that go on need twice as much.
+GROWING_RATIO = 0.2
 
 
 def exited(state: State, event: Exited) -> list[Action]:
@@ -96,6 +99,7 @@ def settle(state: State, life: Releasing, evidence: Evidence) -> list[Action]:
         settlement=sequel.settlement,
         again=sequel.again,
         peak_bytes=lease.peak_bytes,
+        was_growing=was_growing(lease, life.since_s),
     )
     state.keep(msgspec.structs.replace(life, settle=told, evidence=None))
     if life.stopped is not None and sequel.again is not None:
@@ -115,6 +119,15 @@ def settle(state: State, life: Releasing, evidence: Evidence) -> list[Action]:
 def _was_refused(life: Releasing, misjudged: bool) -> bool:
     """What it asked for was not there, perhaps since less was set aside for it."""
     return misjudged and life.stopped is None and life.lease.now_promised_bytes is not None
+
+
+def was_growing(lease: Lease, ended_at_s: float) -> bool:
+    """Whether it grew in the last part of its time; where that was not followed, it may have."""
+    growth = lease.growth
+    if growth is None or not growth.levels:
+        return True
+    age_s = following.age_s(lease, ended_at_s)
+    return age_s - growth.levels[-1].age_s < GROWING_RATIO * age_s
 
 
 def _told(state: State, settle: Settle) -> list[Action]:

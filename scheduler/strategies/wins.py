@@ -20,8 +20,8 @@ from scheduler.strategies.ranges import Limits, Range, Side, scaled
 
 FULL_SHARE = 0.1
 #: At least, until the narrowed ones are better: a search that finds its goal within ten trials
-#: cannot make up for five that were drawn where nothing is. Of 60 simulated searches a table (PPO on
-#: Acrobot and CartPole) misleading ranges took 1.17 times the trials of cold starts with 0.5, with
+#: cannot make up for five that were drawn where nothing is. In 60 simulated searches each on PPO's
+#: Acrobot and CartPole misleading ranges took 1.17 times the trials of cold starts with 0.5, with
 #: this 1.10 and 1.03; good ones took as many with either.
 PROBATION_SHARE = 2 / 3
 PROBATION_MOST = 0.9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from scene import (
     CARD,
     DONE,
@@ -124,6 +125,7 @@ def test_a_finished_attempt_is_settled_and_its_promise_kept_until_the_device_sho
             verdict=Verdict(kind="finished", because="it wrote its outcome: complete"),
             settlement="done",
             peak_bytes=9 * GIB,
+            was_growing=True,
         ),
     )
     assert scene.sample(used=GIB, held={}, after_s=0) == ()  # it was read before the end
@@ -720,3 +722,17 @@ def test_the_view_is_what_status_shows(scene):
     )
     (run,) = view.runs
     assert "waits for memory: wants 12.0 GiB" in run.waiting[0].because
+
+
+@pytest.mark.parametrize(("still_s", "growing"), [(0, True), (60, False)])
+def test_who_ends_it_hears_whether_it_was_still_growing(scene, still_s, growing):
+    """A pruned trial that has stood still for long was at its peak, as far as can be known."""
+    scene.sample()
+    scene.runs(0, pid=10)
+    for held in range(1, 5):
+        scene.sample(used=held * GIB, held={10: held * GIB}, after_s=5.0)
+    for _ in range(still_s // 5):
+        scene.sample(used=4 * GIB, held={10: 4 * GIB}, after_s=5.0)
+    (settle,) = [one for one in scene.exited("r/0.1") if isinstance(one, Settle)]
+    assert settle.peak_bytes == 4 * GIB
+    assert settle.was_growing == growing

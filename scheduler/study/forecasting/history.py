@@ -34,6 +34,7 @@ class Shown:
 
     params: Mapping[str, Any] = field(default_factory=dict)
     reported: bool = False
+    pruned: bool = False
     peak_bytes: int | None = None
 
 
@@ -95,6 +96,8 @@ class History:
 
     def learn(self, settle: Settle, shown: Shown) -> bool:
         """Take in how an attempt ended; whether that has taught anything."""
+        if shown.pruned and settle.was_growing:
+            return False  # what it would have come to hold nobody knows
         seen = seen_of(settle, shown)
         kind = self._kinds.get(settle.attempt.device)
         if seen is None or kind is None or self.forecaster is None:

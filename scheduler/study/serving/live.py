@@ -68,6 +68,7 @@ class Live:
         return Shown(
             params={} if self.asked is None else inside.live_record(self.asked).params,
             reported=self.step is not None,
+            pruned=self.outcome is not None and self.outcome.state == "pruned",
             peak_bytes=None if self.outcome is None else self.outcome.peak_bytes,
         )
 

@@ -120,6 +120,8 @@ def test_a_run_starts_from_the_newest_earlier_one_of_the_same_script(tmp_path: P
     assert history.forecaster is not None
     assert history.forecaster.belief().count == 1
     assert history.learn(end("finished", peak_bytes=3 * GIB), Shown(params={"n": 3}))
+    growing = end("finished", peak_bytes=GIB, was_growing=True)
+    assert not history.learn(growing, Shown(params={"n": 5}, pruned=True))
     own = [(one.bytes // GIB, one.taken_from) for one in peaks.read(state.run("mine"))]
     assert own == [(2, "two"), (3, None)]
     again = History(state, state.run("mine"), mine, 0)
