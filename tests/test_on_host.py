@@ -139,8 +139,8 @@ def test_a_data_limit_is_set_with_containment_only(run_script: Runner, way: str)
     """
     (capped,) = run_script(script, "--start", way).ok().study().trials
     soft, hard = capped.user_attrs["limits"]
-    assert int(capped.user_attrs["cap"]) == 200 * MIB
-    assert abs(soft - capped.user_attrs["has"] - (250 + 512) * MIB) < 32 * MIB
+    assert int(capped.user_attrs["cap"]) == 220 * MIB
+    assert abs(soft - capped.user_attrs["has"] - (275 + 512) * MIB) < 32 * MIB
     (free,) = run_script(script, "--start", way, "--no-containment").ok().study().trials
     assert free.user_attrs["cap"] is None
     assert free.user_attrs["limits"][1] == hard

@@ -20,7 +20,9 @@ from scheduler.simulate.trace import Overflow, Span
 RUN = "bench"
 START_UP = 30  #: trials that a forecast may learn from
 SOON = 20  #: trials in which the best number at once is to be found
-CALM_S = 30.0  #: polls at which nothing is new are left out for so long
+#: Polls at which nothing is new are left out for so long. After more than 20 s the core says that
+#: nobody looked, and learns nothing of when peaks come.
+CALM_S = 15.0
 HEARD_S = 5.0  #: how often reports are passed on
 #: By the names of the option: the law fitted on measured pairs, no gain at all, no loss at all.
 LAWS: dict[str, Contention] = {

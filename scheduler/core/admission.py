@@ -171,7 +171,7 @@ def _start(state: State, found: Admission) -> Start:
         trial=trial,
         device=device.key,
         promise_bytes=place.promise_bytes,
-        cap_bytes=place.promise_bytes if found.run.contain else None,
+        cap_bytes=place.cap_bytes(found.run) if found.run.contain else None,
         started_at_s=state.now_s,
         alone=place.alone,
     )

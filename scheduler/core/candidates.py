@@ -7,8 +7,9 @@ asked of the sampler, with parameters that its memory is forecast from, and has 
 from __future__ import annotations
 
 #: Candidates that wait at once. Each further one was asked when less was known, and gives the
-#: supervisor one more size to choose from.
-LOOKAHEAD = 3
+#: supervisor one more size to choose from: with three it finished 0.88 of what one does who knows
+#: all sizes, with six 0.91.
+LOOKAHEAD = 6
 #: Every so many refused ones one runs all the same: a forecast that is too high is refuted by
 #: nothing else, as what is never started is never measured.
 TRY_EVERY = 10

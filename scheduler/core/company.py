@@ -1,11 +1,12 @@
 """Who runs where and what they report, taken in to learn how many at once a device is best with.
 
-Writes the core's state. What is learned is in ``throughput``, what is made of it in ``tuning``.
+Writes the core's state. What is learned is in ``throughput``, how it is tested in
+``holding``, what is made of it in ``tuning``.
 """
 
 from __future__ import annotations
 
-from scheduler.core import throughput, tuning
+from scheduler.core import holding, throughput, tuning
 from scheduler.core.actions import Note
 from scheduler.core.events import Progressed
 from scheduler.core.life import is_active
@@ -22,11 +23,12 @@ def progressed(state: State, event: Progressed) -> None:
     if life is None or not is_active(life):
         return
     device = state.devices[life.lease.attempt.device]
-    if event.attempt in device.throughput.courses:
-        device.throughput = throughput.heard(
-            device.throughput, event.attempt, event.reports, state.now_s
-        )
-        state.stirred.add(device.key)
+    before = device.throughput
+    if event.attempt in before.courses:
+        after = throughput.heard(before, event.attempt, event.reports, state.now_s)
+        device.throughput = after
+        if after.tells(event.attempt) or after.company != before.company:
+            state.stirred.add(device.key)
 
 
 def finished(state: State, device: DeviceState, attempt: str) -> None:
@@ -48,7 +50,7 @@ def look(state: State, *, polled: bool = False) -> list[Note]:
 def _look(state: State, device: DeviceState) -> list[Note]:
     before = device.throughput
     turns = [_follow(state, device)]
-    device.throughput = tuning.looked(device.throughput, state.now_s)
+    device.throughput = holding.looked(device.throughput, state.now_s)
     if not _is_left_alone(state, device):
         device.throughput, turn = tuning.settled(device.throughput, _strangers_share(device))
         turns.append(turn)
@@ -70,7 +72,7 @@ def _follow(state: State, device: DeviceState) -> Turn | None:
     after = throughput.followed(before, running, state.now_s)
     gone = [course for id, course in before.courses.items() if id not in running]
     if len(gone) == 1 and before.company is not None and not _is_left_alone(state, device):
-        after = tuning.ended(after, gone[0], before.company, state.now_s)
+        after = holding.ended(after, gone[0], before.company, state.now_s)
     device.throughput, turn = tuning.met(after, (one.run for one in running.values()))
     return turn
 

@@ -1,11 +1,11 @@
 """Promises that follow what attempts hold: smaller once they have grown, and back where wrong.
 
 Writes the core's state. When peaks come is learned from the run's own attempts (``growth``). The
-promise that an attempt was started with stays its cap, and is what it may hold without breaking its
-word: that less was set aside for it since is our guess, and where that fails nobody is to blame.
-So who then ran out of memory comes back as if it had made way, no device is held to bear fewer at
-once, and the runs concerned are promised in full until more of their attempts have shown how they
-grow.
+promise that an attempt was started with stays what it may hold without breaking its word, and its
+cap stays too: that less was set aside for it since is our guess, and where that fails nobody is to
+blame. So who then ran out of memory comes back as if it had made way, no device is held to bear
+fewer at once, and the runs concerned are promised in full until more of their attempts have shown
+how they grow.
 """
 
 from __future__ import annotations

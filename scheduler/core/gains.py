@@ -1,4 +1,4 @@
-"""What one neighbour more is worth to a device: its total of progress, and how sure that is. Pure.
+"""What neighbours are worth to a device: its total of progress, and how sure that is. Pure.
 
 The total of k at once is k times the speed that each of them then has. So only how speeds compare
 is asked for, and slow and fast trials mix. Does not cover what is done about it (``throughput``).
@@ -17,9 +17,14 @@ from scheduler.core.course import Ratio
 
 #: A neighbour costs memory and a larger loss when something goes wrong, and has to bring this much.
 PAYS = log(1.02)
+#: One that is seen to bring less than that, and certainly not this, is not worth its memory either.
+EVEN = log(1.06)
 #: Standard errors on either side. With 2, one look in forty would find what is not so, and a search
 #: has hundreds.
 ERRORS = 3.0
+#: For more than one neighbour at a time: where each pays they differ by so much that this is enough
+#: (four of eight by a factor of two), and there are few such looks.
+ERRORS_OF_MANY = 2.0
 #: What attempts are held to differ by as long as few were seen, worth so many of them: three that
 #: agree by luck prove little. A scaled inverse chi-squared prior on the variance.
 USUAL_SPREAD = 0.2
@@ -28,7 +33,11 @@ USUAL_WEIGHT = 4
 #: A trial's speed may change by itself by so much from one stay to the next. Attempts that went
 #: from fewer to more and such that went the other way err in opposite directions.
 DRIFT = 0.15
-MIN_RATIOS = 3
+MIN_RATIOS = 6  #: or all of the fewer: so many tell of one that leaves
+#: Of companies further apart fewer tell, as fewer have lived in both. Two only tell a difference as
+#: large as between four and eight that do not feel each other, which ends a search.
+MIN_FAR_RATIOS = 2
+_FAR_FEW = 0.6
 #: Of each direction; with fewer only a difference as large as this is believed. Three attempts that
 #: by chance were slow when there were four of them have had a place taken away that was worth 10 %.
 MIN_A_SIDE = 2
@@ -51,9 +60,10 @@ class Lasted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Gain(msgspec.Struct, frozen=True, kw_only=True):
-    """The total of ``company`` at once over that of one fewer, by its logarithm, give or take."""
+    """The total of ``company`` at once over that of ``fewer``, by its logarithm, give or take."""
 
     company: int
+    fewer: int
     log_gain: float
     slack: float
     attempts: int  #: that tell of it, once for each change they lived through
@@ -71,31 +81,41 @@ class Gain(msgspec.Struct, frozen=True, kw_only=True):
         return exp(self.log_gain + self.slack)
 
     @property
+    def wanted(self) -> float:
+        return PAYS * (self.company - self.fewer)
+
+    @property
     def verdict(self) -> Verdict:
-        if self.log_gain + self.slack < PAYS:
+        """Whether each of the neighbours that are more brings what it has to."""
+        most = self.log_gain + self.slack
+        is_even = self.log_gain < PAYS and most < EVEN and self.slack < 2 * EVEN
+        if most < self.wanted or is_even:
             return "harms"
-        return "pays" if self.log_gain - self.slack > PAYS else "open"
+        return "pays" if self.log_gain - self.slack > self.wanted else "open"
 
 
-def by_ratios(company: int, ratios: Sequence[Ratio]) -> Gain | None:
-    """By attempts that lived among *company* and among one fewer. None: there are too few."""
+def by_ratios(company: int, fewer: int, ratios: Sequence[Ratio]) -> Gain | None:
+    """By attempts that lived among *company* and among *fewer*. None: there are too few."""
     rising = [one.log_ratio for one in ratios if one.rising]
     falling = [one.log_ratio for one in ratios if not one.rising]
     sides = [side for side in (rising, falling) if side]
-    if not sides or len(ratios) < min(MIN_RATIOS, company - 1):
+    is_far = company - fewer > 1
+    if not sides or len(ratios) < min(MIN_FAR_RATIOS if is_far else MIN_RATIOS, fewer):
         return None
     variance = _variance(sides, USUAL_SPREAD)
     error = sqrt(sum(variance / len(side) for side in sides)) / len(sides)
     slower = sum(_mean(side) for side in sides) / len(sides)
     drift = DRIFT if len(sides) == 1 else 0.0
-    slack = ERRORS * error + drift
-    if min(len(rising), len(falling)) < min(MIN_A_SIDE, company - 1):
+    slack = (ERRORS_OF_MANY if is_far else ERRORS) * error + drift
+    if min(len(rising), len(falling)) < min(MIN_A_SIDE, fewer):
         slack = max(slack, _FEW)
-    return _gain(company, slower, slack, len(ratios))
+    if is_far and len(ratios) < min(MIN_FAR_RATIOS + 1, fewer):
+        slack = max(slack, _FAR_FEW)
+    return _gain(company, fewer, slower, slack, len(ratios))
 
 
 def by_ends(company: int, lasted: Iterable[Lasted]) -> Gain | None:
-    """By trials that each lived in one company. None: too few of one run did in both.
+    """By trials that each lived among *company*, or one fewer. None: too few of one run did so.
 
     Trials of one run are compared among themselves, as another's take another time.
     """
@@ -119,12 +139,13 @@ def by_ends(company: int, lasted: Iterable[Lasted]) -> Gain | None:
     if not weights:
         return None
     drift = 0.0 if is_between else DRIFT
-    return _gain(company, weighted / weights, ERRORS / sqrt(weights) + drift, attempts)
+    slack = ERRORS / sqrt(weights) + drift
+    return _gain(company, company - 1, weighted / weights, slack, attempts)
 
 
-def _gain(company: int, slower: float, slack: float, attempts: int) -> Gain:
-    log_gain = log(company / (company - 1)) + slower
-    return Gain(company=company, log_gain=log_gain, slack=slack, attempts=attempts)
+def _gain(company: int, fewer: int, slower: float, slack: float, attempts: int) -> Gain:
+    log_gain = log(company / fewer) + slower
+    return Gain(company=company, fewer=fewer, log_gain=log_gain, slack=slack, attempts=attempts)
 
 
 def _variance(sides: Iterable[Sequence[float]], usual: float) -> float:

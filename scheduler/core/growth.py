@@ -20,7 +20,8 @@ DEEP = 4
 KEPT = 100  #: at 2 % overruns that is enough to pass over the one oddest
 LEAST = 8
 #: More company slows an attempt down, and following promises brings company: it is taken for
-#: younger than it is. So what comes in the last fifth of the longest never counts as past.
+#: younger than it is; and for one of fewer reports than it told, as it may be one of more epochs
+#: than all before it. So what comes in the last fifth of the longest never counts as past.
 SLOWER = 0.8
 #: A trial that returned after a second, since its parameters had been tried, says nothing of one
 #: that has run for minutes. Without a limit, half of its second would be half of their hour.
@@ -30,7 +31,7 @@ MARGIN = 0.03  #: what allocators add to a peak from one attempt to the next
 #: n + 1. So there is more margin then, and more is taken to be yet to come; both divided by n.
 FEW_MARGIN, FEW_GROWTH = 0.4, 4.0
 REPORTS = 5  #: with fewer in all, one of them says little of how far an attempt is
-CELLS = 100  #: parts of the longest attempt within which its growth is not looked up anew
+CELLS = 100  #: parts of the longest attempt within which growth is not looked up anew
 
 
 class Level(msgspec.Struct, frozen=True, array_like=True):
@@ -108,14 +109,15 @@ def record(growth: Growth, took_s: float, reports: int) -> Grown | None:
 class Outlook:
     """By how much attempts of a run may still grow, by those that ended.
 
-    For each of them: its peak over its maximum at the age that is asked about, its time stretched
-    to the longest that any took, up to five times, since a trial may be one of 100 epochs after
-    many of 20. (Its time as it was would never say more.) The answer is the conformal quantile of
-    these ratios, rank ceil((n + 1)(1 - share)) of n (Vovk et al., 2005); where n is too small for
-    it, the largest and more.
+    For each of them: its peak over its maximum when it was as far. How far is told by reports, or
+    by time for those of them that told few. Reports are the trial's own units: in one that is
+    slower than all before it the first epoch ends later than in any of them, but not after more
+    reports; and where one takes ten times as long as another, its time says little of either. Both
+    are stretched to the most of any, up to five times, since a trial may be one of 100 epochs after
+    many of 20. (As they were they would never say more.)
 
-    The same by reports, where they come: in a trial that is slower than all before it the first
-    epoch ends later than in any of them, but not after more reports.
+    The answer is the conformal quantile of these ratios, rank ceil((n + 1)(1 - share)) of n (Vovk
+    et al., 2005); where n is too small for it, the largest and more.
     """
 
     def __init__(self, of: tuple[Grown, ...], overrun_share: float) -> None:
@@ -127,51 +129,56 @@ class Outlook:
         self.margin, self._wary = MARGIN + FEW_MARGIN * few, 1 + FEW_GROWTH * few
         told = [one for one in of if one.reports >= REPORTS]
         self._most_reports = max((one.reports for one in told), default=0)
-        self._ages = [_curve(one, self._shares(one)) for one in of]
-        self._reports = [_curve(one, [level.reports for level in one.levels]) for one in told]
-        self._by_age: dict[int, float] = {}
-        self._by_reports: dict[int, float] = {}
-
-    def _shares(self, one: Grown) -> list[float]:
-        """When its maxima were reached, as shares of the longest that any took."""
-        stretch = min(self.longest_s / one.took_s, STRETCH) / self.longest_s
-        return [level.age_s * stretch for level in one.levels]
+        self._by_reports = [_curve(one, _reported(one, self._most_reports)) for one in told]
+        untold = [one for one in of if one.reports < REPORTS]
+        self._by_age = [_curve(one, _aged(one, self.longest_s)) for one in untold]
+        self._known: dict[tuple[int, int], float] = {}
 
     def may_grow_by(self, age_s: float, reports: int) -> float | None:
         """The ratio of the final peak to the maximum so far, ``margin`` not included; None: they do
-        not say (there are too few, or some held nothing at that age)."""
+        not say (there are too few, or some held nothing when they were as far)."""
         if len(self.of) < LEAST or self.longest_s <= 0:
             return None
-        cell = int(CELLS * SLOWER * min(age_s, self.longest_s) / self.longest_s)
-        if cell not in self._by_age:
-            self._by_age[cell] = _quantile(self._ages, cell / CELLS, self._rank)
-        ratio = max(self._by_age[cell], self._after(reports))
+        age = _cell(age_s, self.longest_s) if self._by_age else 0
+        far = _cell(reports, self._most_reports) if self._by_reports else 0
+        if (age, far) not in self._known:
+            self._known[age, far] = self._quantile(age / CELLS, far / CELLS)
+        ratio = self._known[age, far]
         return None if ratio == inf else 1 + self._wary * (ratio - 1)
 
-    def _after(self, reports: int) -> float:
-        most = self._most_reports
-        if not most:
-            return 1.0
-        cell = CELLS * min(reports, most) // most
-        if cell not in self._by_reports:
-            rank = min(self._rank, len(self._reports))
-            self._by_reports[cell] = _quantile(self._reports, -(-cell * most // CELLS), rank)
-        return self._by_reports[cell]
+    def _quantile(self, age: float, far: float) -> float:
+        """By the age for those that told little, by how far they were for the others."""
+        ratios = [_after(curve, age) for curve in self._by_age]
+        ratios += [_after(curve, far) for curve in self._by_reports]
+        ratios.sort()
+        return ratios[self._rank - 1]
 
 
-_Curve = tuple[Sequence[float], tuple[float, ...]]
+#: When its maxima were reached, as shares of the longest, and the ratio of its peak to each.
+_Curve = tuple[Sequence[float], Sequence[float]]
 
 
 def _curve(one: Grown, when: Sequence[float]) -> _Curve:
-    """When its maxima were reached, and the ratio of its peak to each."""
     peak = one.levels[-1].bytes
-    return when, tuple(peak / level.bytes for level in one.levels)
+    return when, [peak / level.bytes for level in one.levels]
 
 
-def _quantile(curves: Sequence[_Curve], when: float, rank: int) -> float:
-    """Infinite where one held nothing then."""
-    ratios = []
-    for points, to_peak in curves:
-        place = bisect_right(points, when)
-        ratios.append(to_peak[place - 1] if place else inf)
-    return sorted(ratios)[rank - 1]
+def _aged(one: Grown, longest_s: float) -> list[float]:
+    stretch = min(longest_s / one.took_s, STRETCH) / longest_s
+    return [level.age_s * stretch for level in one.levels]
+
+
+def _reported(one: Grown, most: int) -> list[float]:
+    stretch = min(most / one.reports, STRETCH) / most
+    return [level.reports * stretch for level in one.levels]
+
+
+def _cell(so_far: float, longest: float) -> int:
+    return int(CELLS * SLOWER * min(so_far, longest) / longest)
+
+
+def _after(curve: _Curve, when: float) -> float:
+    """By how much it grew after that; infinite where it held nothing then."""
+    points, to_peak = curve
+    place = bisect_right(points, when)
+    return to_peak[place - 1] if place else inf

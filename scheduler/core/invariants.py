@@ -8,8 +8,8 @@ from itertools import pairwise
 from scheduler.core.growth import KEPT, LEVELS
 from scheduler.core.high_water import HIGH_WATER_S
 from scheduler.core.life import Lease, Life, Releasing, Stopping, is_active
-from scheduler.core.model import Rule
-from scheduler.core.places import Refusal, key_of
+from scheduler.core.model import Attempt, Rule
+from scheduler.core.places import SOFT_RATIO, Refusal, key_of
 from scheduler.core.policy import WINDOW, is_too_big, place
 from scheduler.core.rules import forbidding, of_run
 from scheduler.core.state import State
@@ -54,7 +54,7 @@ def _check_devices(state: State) -> None:
             assert attempt.id == id, f"{attempt.id} is filed as {id}"
             assert attempt.device == device.key, f"{id} is on {device.key}"
             assert attempt.promise_bytes > 0, f"{id} was promised nothing"
-            assert attempt.cap_bytes in (None, attempt.promise_bytes), f"{id}: an odd cap"
+            _check_cap(attempt)
             peak, held = lease.peak_bytes, lease.held_bytes
             assert not held or (peak is not None and peak >= held), f"{id}: a peak under its size"
             _check_promise(lease)
@@ -75,6 +75,13 @@ def _check_devices(state: State) -> None:
         assert drained is None or any(
             key_of(one.trial) == key_of(drained) for one in state.runs[drained.run].waiting
         ), f"{device.key} is kept for a trial that does not wait"
+
+
+def _check_cap(attempt: Attempt) -> None:
+    """Not below the promise, and a tenth above it at most; one that is alone has no more."""
+    promise, cap = attempt.promise_bytes, attempt.cap_bytes
+    most = promise if attempt.alone else promise + promise // SOFT_RATIO
+    assert cap is None or promise <= cap <= most, f"{attempt.id}: {cap} is an odd cap"
 
 
 def _check_promise(lease: Lease) -> None:

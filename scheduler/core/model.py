@@ -35,7 +35,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     promise_bytes: int | None = None
     reserve_bytes: int | None = None
     max_attempts: int | None = None
-    contain: bool = True  #: attempts are capped at their promise
+    contain: bool = True  #: attempts are capped a tenth above their promise
     priority: int = 0  #: what waits of a larger one is asked first
     #: Share of attempts that may need more than they were promised.
     overrun_share: float = 0.02
@@ -97,7 +97,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     trial: Trial
     device: str
     promise_bytes: int
-    cap_bytes: int | None  #: most the attempt may hold before it fails by itself; None: no cap
+    cap_bytes: int | None  #: most it may hold before it fails by itself; None: no cap
     started_at_s: float
     alone: bool = False  #: it was given all that the device has left, and no neighbours
 

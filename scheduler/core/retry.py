@@ -20,13 +20,15 @@ from scheduler.core.policy import NEAR_RATIO
 from scheduler.core.reasons import size
 from scheduler.core.watch import has_broken_promise
 
-OVERRUNS = 2  #: after so many, alone
+#: Times what an attempt reached, promised after its first overrun and after its second; after the
+#: third it goes alone. Most that overrun need little more, and half as much again at once takes a
+#: neighbour's place: of 6 GiB 9, where two fit in 14. What needs twice as much gets it after two.
+OVERRUN_GROWTH = (1.25, 1.5)
 CONTENTIONS = 2  #: after so many, alone
 SQUEEZED = 5  #: contentions after which a trial that is alone is given up
 UNEXPLAINED = 2  #: tries after an end that nobody can explain: a crash may be the trial's own
 KILLED = 5  #: the same after SIGKILL, which always comes from outside
 FAULTS = 1  #: tries after a GPU fault of its own: each takes its neighbours along
-PROMISE_GROWTH = 1.5
 PEAK_MARGIN = 1.25  #: an OOM tells only that the peak is higher than what was seen
 
 Rung = Literal[
@@ -251,10 +253,11 @@ def _pressed(ending: Ending) -> Trial:
 def _larger(ending: Ending) -> Trial:
     """A larger promise, the same company; alone where nobody can promise so much."""
     trial, attempt = ending.attempt.trial, ending.attempt
-    want = max(int(PROMISE_GROWTH * attempt.promise_bytes), _with_margin(ending))
+    growth = OVERRUN_GROWTH[min(trial.overruns, len(OVERRUN_GROWTH) - 1)]
+    want = int(growth * _reached_bytes(ending))
     overruns = trial.overruns + 1
     too_much = ending.most_bytes is not None and want > ending.most_bytes
-    alone = overruns >= OVERRUNS or too_much
+    alone = overruns > len(OVERRUN_GROWTH) or too_much
     return msgspec.structs.replace(
         trial,
         want_bytes=attempt.promise_bytes if alone else want,
@@ -280,6 +283,13 @@ def _roomier(ending: Ending) -> Trial:
     want = int(PEAK_MARGIN * ending.attempt.promise_bytes)
     most = want if ending.most_bytes is None else ending.most_bytes
     return msgspec.structs.replace(_alone(ending), want_bytes=min(want, most))
+
+
+def _reached_bytes(ending: Ending) -> int:
+    """It needs more than that."""
+    attempt = ending.attempt
+    cap = attempt.cap_bytes if ending.verdict.own_cap else None
+    return max(attempt.promise_bytes, cap or 0, ending.peak_bytes or 0)
 
 
 def _with_margin(ending: Ending) -> int:

@@ -1,36 +1,22 @@
 """How many at once a device is best with, by what it gets done. Pure.
 
-A neighbour that lowers the device's total leaves: its place is not given again. Where nothing
-tells, because each end is followed by a start, a start is held back for a while: that is a test.
-Does not cover limits learned from running out of memory (``concurrency``), nor those of users.
+A neighbour that lowers the device's total leaves: its place is not given again, until it is tried
+anew after a while. Does not cover how what neighbours are worth comes to be measured (``holding``),
+nor limits learned from running out of memory (``concurrency``), nor those of users.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import groupby
 
 import msgspec
 
-from scheduler.core.course import MIN_REPORTS, MIN_SPAN_S, Course, standing
+from scheduler.core.course import Course
 from scheduler.core.gains import PAYS, Gain
 from scheduler.core.reasons import at_once
-from scheduler.core.throughput import WAIT, Test, Throughput, Tried, forgotten, gain, gains
+from scheduler.core.throughput import WAIT, Throughput, all_gains, forgotten, gain
 
-#: The longest that a start is held back for a test by reports, as a share of a trial. It loses at
-#: most that share of one trial, and nothing where the neighbour did not pay.
-HELD_SHARE = 0.5
-#: Tests of one company that tell nothing for sure, until it is left at that for a while. Where one
-#: fewer seem to do as much they lose nothing, and go on.
-TESTS = 6
-APART = 15  #: finished trials from one such test to the next
-#: Finished trials after which what was found is looked at again.
-AGAIN = 100
-KEPT = 6  #: ratios that then still count
-#: Without reports only the time that trials take can tell, and many have to end for that. So it is
-#: asked late and ever more seldom, and this share of the trials may be lost by it.
-LOST_SHARE = 0.03
-BLOCK = 4  #: trials that have to finish in the smaller company
-MIN_LASTED = 12  #: and before that in the larger one
 WAIT_MOST = 960
 #: What was harmful before is held to be so again with this share of the usual certainty: meanwhile
 #: it may cost, and a wrong answer costs one more wait.
@@ -47,33 +33,6 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     after: str
     because: str
     evidence: str = ""
-
-
-def ended(it: Throughput, gone: Course, was: int, now_s: float) -> Throughput:
-    """One of *was* attempts that were at work has just ended: the moment for a test."""
-    if it.test is not None or was < 2 or len(it.courses) != was - 1:
-        return it
-    it = _reopened(it, was)
-    known, tried = gain(it, was), it.tried.get(was, Tried())
-    if known is not None and not _is_worth_a_test(known, tried, it.finished):
-        return it
-    test = _by_reports(it, gone, was, now_s) or _by_ends(it, gone, was, now_s)
-    if test is None:
-        return it
-    after = {**it.tried, was: Tried(tried.times + 1, it.finished)}
-    return msgspec.structs.replace(it, test=test, tried=after)
-
-
-def looked(it: Throughput, now_s: float) -> Throughput:
-    """Without the test, if that has shown what it can."""
-    test = it.test
-    if test is None:
-        return it
-    known = gain(it, test.company)
-    conclusive = known is not None and known.verdict != "open"
-    if conclusive or now_s >= test.until_s or (not test.ends and _is_measured(it, test)):
-        return msgspec.structs.replace(it, test=None)
-    return it
 
 
 def met(it: Throughput, runs: Iterable[str]) -> tuple[Throughput, Turn | None]:
@@ -120,80 +79,24 @@ def settled(it: Throughput, strangers_share: float | None) -> tuple[Throughput, 
     return it, None
 
 
-# -- tests ---------------------------------------------------------------------------------------
-
-
-def _reopened(it: Throughput, company: int) -> Throughput:
-    """What was found so long ago is only half believed."""
-    tried = it.tried.get(company, Tried())
-    if it.finished - tried.finished < AGAIN:
-        return it
-    it = forgotten(it, company, keep=KEPT)
-    return msgspec.structs.replace(it, tried={**it.tried, company: Tried(0, it.finished)})
-
-
-def _is_worth_a_test(known: Gain, tried: Tried, finished: int) -> bool:
-    if known.verdict != "open" or known.log_gain < 0:
-        return known.verdict == "open"
-    return tried.times < TESTS and (not tried.times or finished - tried.finished >= APART)
-
-
-def _by_reports(it: Throughput, gone: Course, was: int, now_s: float) -> Test | None:
-    """None: those left have not reported often enough among as many, or do so too seldom."""
-    stays = [one.stays[-1] for one in it.courses.values() if one.stays]
-    known = [one for one in stays if one.company == was and one.is_measured]
-    if not known or 2 * len(known) < len(it.courses):
-        return None
-    needed_s = max(one.span_s / one.reports for one in known) * (MIN_REPORTS + 1)
-    most_s = HELD_SHARE * _life_s(it, gone, now_s)
-    if max(needed_s, MIN_SPAN_S) > most_s:
-        return None
-    return Test(company=was, since_s=now_s, until_s=now_s + most_s)
-
-
-def _by_ends(it: Throughput, gone: Course, was: int, now_s: float) -> Test | None:
-    """None: those left can tell more, or too little has finished to pay for it."""
-    if any(one.company == was for one in it.ratios):
-        return None
-    lost = BLOCK / (was - 1)  # trials that one place more would have done meanwhile
-    tried, known = it.tried.get(was, Tried()), gain(it, was)
-    may_be_lost = LOST_SHARE * (it.finished - tried.finished) / (tried.times + 1)
-    is_free = known is not None and known.log_gain < 0
-    seen = sum(one.company == was for one in it.lasted)
-    if seen < MIN_LASTED or (lost > may_be_lost and not is_free):
-        return None
-    most_s = 3 * lost * _life_s(it, gone, now_s)
-    return Test(company=was, since_s=now_s, until_s=now_s + most_s, ends=BLOCK)
-
-
-def _life_s(it: Throughput, gone: Course, now_s: float) -> float:
-    """How long a trial takes, at least."""
-    return now_s - min(one.began_at_s for one in (gone, *it.courses.values()))
-
-
-def _is_measured(it: Throughput, test: Test) -> bool:
-    """Whether all that run have told how fast they are among one fewer."""
-    stays = [standing(one, it.company) for one in it.courses.values()]
-    fewer = test.company - 1
-    return len(stays) == fewer and all(
-        one and one[-1].company == fewer and one[-1].is_measured for one in stays
-    )
-
-
-# -- the limit -----------------------------------------------------------------------------------
-
-
 def _harmful(it: Throughput) -> Gain | None:
-    """The largest company that does less than one fewer; None where a larger one pays."""
-    for one in reversed(gains(it)):
-        if it.at_most is not None and one.company > it.at_most:
-            continue
-        if one.verdict == "pays":
+    """The largest company that does no more than a smaller one, and the best of those known.
+
+    None where a larger one pays.
+    """
+    known = [one for one in all_gains(it) if it.at_most is None or one.company <= it.at_most]
+    for _, of in groupby(reversed(known), key=lambda one: one.company):
+        those = list(of)
+        if any(one.verdict == "pays" for one in those):
             return None
-        again = it.is_climbing and one.company == it.at_most
-        if one.verdict == "harms" or (again and one.log_gain + CONFIRMED * one.slack < PAYS):
-            return one
+        if harmful := [one for one in those if _harms(it, one)]:
+            return min(harmful, key=lambda one: one.log_gain)
     return None
+
+
+def _harms(it: Throughput, one: Gain) -> bool:
+    again = it.is_climbing and one.company == it.at_most and one.company - one.fewer == 1
+    return one.verdict == "harms" or (again and one.log_gain + CONFIRMED * one.slack < PAYS)
 
 
 def _lowered(
@@ -203,7 +106,7 @@ def _lowered(
     wait = min(WAIT_MOST, 2 * it.wait) if it.is_climbing else it.wait
     after = msgspec.structs.replace(
         it,
-        at_most=harmful.company - 1,
+        at_most=harmful.fewer,
         wait=wait,
         retry_at=it.finished + wait,
         is_climbing=False,
@@ -238,7 +141,7 @@ def _as_new(course: Course) -> Course:
 
 
 def _said(one: Gain) -> str:
-    return f"{one.company} at once do {one.ratio:.2f} of what {one.company - 1} do"
+    return f"{one.company} at once do {one.ratio:.2f} of what {one.fewer} do"
 
 
 def _numbers(one: Gain) -> str:

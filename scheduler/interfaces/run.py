@@ -86,7 +86,7 @@ _OPTIONS = (
     click.option(
         "--reserve", type=Size(), help="Kept free. Default: 10 %, on a GPU at least 512MiB."
     ),
-    click.option("--no-containment", is_flag=True, help="Do not cap a trial at its promise."),
+    click.option("--no-containment", is_flag=True, help="Do not cap what a trial may hold."),
     click.option(
         "--start",
         type=click.Choice(["auto", "fork", "re-run"]),

@@ -16,6 +16,7 @@ from scheduler.core.candidates import Candidates
 from scheduler.core.events import Event, Withdrawn
 from scheduler.core.forecast.forecaster import Forecaster
 from scheduler.core.forecast.observation import Forecast, Observation
+from scheduler.core.forecast.taught import taught
 from scheduler.core.model import Attempt, Run, Settlement, Trial
 from scheduler.simulate.workload import Job
 from scheduler.simulate.world import SimulatedWorld
@@ -57,6 +58,7 @@ class SimulatedHost:
         self._world, self._next_job, self._tell = world, next_job, tell
         self._fresh: dict[int, Trial] = {}
         self._foretold: dict[int, Forecast | None] = {}  #: of the fresh
+        self._refused_at: dict[int, int] = {}  #: of the fresh: the most that any device could give
         self._next = 0
         self._most_bytes: int | None = None  #: that any device could give, when that was last told
         self._top_up()
@@ -81,6 +83,7 @@ class SimulatedHost:
         if number in self._fresh:
             del self._fresh[number]
             self._foretold.pop(number)
+            self._refused_at.pop(number, None)
             self.begun += 1
             self.candidates.started(number)
         if number not in self.jobs:
@@ -107,23 +110,29 @@ class SimulatedHost:
             self._fresh[number] = again = msgspec.structs.replace(trial, want_bytes=None)
             self._world.offer(again)
             return
-        if self._is_tried(number, foretold, refuse):
-            again = msgspec.structs.replace(trial, alone=True, want_bytes=None)
-            self._fresh[number] = again
-            self._world.offer(again)
+        tried = self._as_tried(trial, foretold, refuse)
+        if tried is not None:
+            self._fresh[number] = tried
+            self._world.offer(tried)
             return
         del self._fresh[number]
         del self._foretold[number]
+        self._refused_at.pop(number, None)
         self.refused.append(number)
         self.candidates.ended(number, fits=False)
         self._world.close((self.run.id, number))
         self._tell(self.jobs[number], "refused")
 
-    def _is_tried(self, number: int, foretold: Forecast | None, refuse: Refuse) -> bool:
-        if foretold is not None and not foretold.is_hopeless(refuse.most_bytes):
-            return True
+    def _as_tried(self, trial: Trial, foretold: Forecast | None, refuse: Refuse) -> Trial | None:
+        """As what it is offered all the same; None: it is not."""
+        number, most = trial.number, refuse.most_bytes
+        if foretold is not None and not foretold.is_hopeless(most):
+            self._refused_at[number] = most
+            return msgspec.structs.replace(trial, want_bytes=foretold.within(most))
         doubtful = foretold is None or foretold.doubtful
-        return self.candidates.refused(number, refuse.because, doubtful=doubtful)
+        if not self.candidates.refused(number, refuse.because, doubtful=doubtful):
+            return None
+        return msgspec.structs.replace(trial, alone=True, want_bytes=None)
 
     def _wish_anew(self) -> None:
         """Those that wait are told what is forecast of them now."""
@@ -132,7 +141,7 @@ class SimulatedHost:
             if trial.alone or (job is None and self.forecaster.needs_params):
                 continue
             self._foretold[number] = foretold = self._forecast(job)
-            want = self._want_bytes(job, foretold)
+            want = self._want_bytes(number, foretold)
             if want != trial.want_bytes:
                 self._fresh[number] = msgspec.structs.replace(trial, want_bytes=want)
                 self._world.offer(self._fresh[number])
@@ -142,14 +151,15 @@ class SimulatedHost:
             return None
         return self.forecaster.forecast(None if job is None else job.params)
 
-    def _want_bytes(self, job: Job | None, foretold: Forecast | None) -> int | None:
+    def _want_bytes(self, number: int, foretold: Forecast | None) -> int | None:
         """A promise that suits all but a few, and that no device could keep, suits none."""
         if foretold is None:
             return None
+        if number in self.jobs:
+            most = self._refused_at.get(number)
+            return foretold.bytes if most is None else foretold.within(most)
         most = self._most_bytes
-        return (
-            None if job is None and most is not None and foretold.bytes > most else foretold.bytes
-        )
+        return None if most is not None and foretold.bytes > most else foretold.bytes
 
     def _top_up(self) -> None:
         """Offer as many new ones as may wait, and withdraw what waits once that is enough."""
@@ -164,7 +174,7 @@ class SimulatedHost:
             if asks:
                 self.jobs[number] = self._next_job()
             self._foretold[number] = foretold = self._forecast(self.jobs.get(number))
-            want = self._want_bytes(self.jobs.get(number), foretold)
+            want = self._want_bytes(number, foretold)
             self._fresh[number] = Trial(run=self.run.id, number=number, want_bytes=want)
             self._world.offer(self._fresh[number])
 
@@ -173,7 +183,7 @@ class SimulatedHost:
             gone = Withdrawn(at_s=self._world.now_s, run=self.run.id, trial=number)
             self._world.at(self._world.now_s, gone)
             self._world.close((self.run.id, number))
-        self._fresh, self._foretold = {}, {}
+        self._fresh, self._foretold, self._refused_at = {}, {}, {}
 
 
 class Hosted:
@@ -204,16 +214,9 @@ def _run_of(action: Action) -> str:
 
 
 def seen(settle: Settle, job: Job) -> Observation | None:
-    """What an attempt's end tells of its trial's memory, by the real host's rule; None: nothing."""
-    peak, attempt, verdict = settle.peak_bytes or 0, settle.attempt, settle.verdict
-    again = settle.again
-    is_overrun = again is not None and again.overruns > attempt.trial.overruns
-    ran_out = verdict.kind in ("device_oom", "host_oom") or is_overrun
-    if ran_out or settle.settlement == "capacity":
-        had = (attempt.cap_bytes or attempt.promise_bytes) if verdict.own_cap else 0
-        ran_out, peak = True, max(peak, had)
-    elif verdict.kind != "finished":
+    """What an attempt's end tells of its trial's memory; None: nothing."""
+    found = taught(settle)
+    if found is None:
         return None
-    if not peak:
-        return None
-    return Observation(params=job.params, bytes=peak, ran_out=ran_out, version=job.version)
+    needs_bytes, ran_out = found
+    return Observation(params=job.params, bytes=needs_bytes, ran_out=ran_out, version=job.version)

@@ -10,6 +10,7 @@ from scene import (
     FAULTED,
     GIB,
     KILLED,
+    MIB,
     OOM,
     OWN_CAP,
     RAISED,
@@ -21,9 +22,9 @@ from scene import (
     trial,
 )
 
-from scheduler.core.actions import Hold, Settle, Start
+from scheduler.core.actions import Hold, Settle, Start, Stop
 from scheduler.core.events import Left, Running, Withdrawn
-from scheduler.core.model import Attempt, Process, Run, Verdict
+from scheduler.core.model import Attempt, Process, Rule, Run, Verdict
 
 FULL = 14 * GIB
 LATELY_S = 30.0  #: so long strangers count at the most that they held
@@ -34,7 +35,7 @@ def settlement(actions):
     return told
 
 
-def test_a_trial_starts_with_the_promise_as_its_cap(scene):
+def test_a_trial_starts_with_a_promise_and_a_cap_a_tenth_above_it(scene):
     scene.sample(used=1 * GIB)
     assert scene.offer(0) == (
         Start(
@@ -43,12 +44,43 @@ def test_a_trial_starts_with_the_promise_as_its_cap(scene):
                 trial=trial(0),
                 device=CARD,
                 promise_bytes=6 * GIB,
-                cap_bytes=6 * GIB,
+                cap_bytes=6 * GIB + 6 * GIB // 10,
                 started_at_s=scene.now_s,
             ),
             because=f"{CARD} has 13.0 GiB left of 16.0 GiB, it needs 6.0 GiB",
         ),
     )
+
+
+@pytest.mark.parametrize(
+    ("reserve", "kept", "spare"),
+    [(GIB, None, GIB // 2), (0, None, 0), (2 * GIB, GIB, GIB // 2), (2 * GIB, 0, 0)],
+)
+def test_a_cap_takes_no_more_than_half_of_the_reserve(scenes, reserve, kept, spare):
+    scene = scenes(budget(reserve=reserve), runs=(Run(id="r", reserve_bytes=kept),))
+    scene.sample()
+    (attempt,) = starts(scene.offer(0))
+    assert attempt.cap_bytes == attempt.promise_bytes + spare
+
+
+def test_what_a_rule_keeps_free_is_not_lent_to_caps(scenes):
+    scene = scenes(budget(reserve=GIB))
+    scene.rule(Rule(source="window", reserve_bytes=9 * GIB, because="mon-fri"))
+    scene.sample()
+    (attempt,) = starts(scene.offer(0))
+    assert attempt.cap_bytes == 6 * GIB + GIB // 2
+
+
+def test_a_little_more_than_promised_is_had_where_there_is_room_and_not_at_anothers_cost(scenes):
+    scene = scenes(budget(promise=7 * GIB))
+    scene.sample()
+    scene.runs(0, pid=10)
+    scene.runs(1, pid=11)
+    more = 7 * GIB + 600 * MIB
+    for _ in range(40):
+        assert scene.sample(more + 6 * GIB, {10: more, 11: 6 * GIB}) == ()
+    said = [a for _ in range(3) for a in scene.sample(more + 7 * GIB, {10: more, 11: 7 * GIB})]
+    assert [one.attempt.id for one in said if isinstance(one, Stop)] == ["r/0.1"]
 
 
 def test_without_containment_there_is_no_cap(scenes):
@@ -168,24 +200,25 @@ def test_errors_of_the_users_are_done_and_not_tried_again(scene):
 
 def test_an_overrun_comes_back_with_a_larger_promise_and_the_same_company(scene):
     scene.sample()
-    scene.runs(0, pid=10)
+    attempt = scene.runs(0, pid=10)
     scene.runs(1, pid=11)
     scene.sample(used=8 * GIB, held={10: 6 * GIB, 11: 2 * GIB})
     actions = scene.exited("r/0.1", OWN_CAP)
     assert names(actions) == ["Note", "Settle"]
     note, told = actions
-    assert told.again == trial(0, want_bytes=9 * GIB, overruns=1, attempts=1)
+    want = int(1.25 * attempt.cap_bytes)
+    assert told.again == trial(0, want_bytes=want, overruns=1, attempts=1)
     assert (note.change.what, note.change.before, note.change.after) == (
         "promise",
         "6.0 GiB",
-        "9.0 GiB",
+        "8.2 GiB",
     )
     assert scene.core.view().devices[0].at_most is None
     scene.sample(used=2 * GIB, held={11: 2 * GIB})
     scene.again(told.again)
     scene.exited("r/1.1")
     (attempt,) = starts(scene.sample(used=0))
-    assert (attempt.id, attempt.promise_bytes) == ("r/0.2", 9 * GIB)
+    assert (attempt.id, attempt.promise_bytes) == ("r/0.2", want)
 
 
 def four_running(scenes):

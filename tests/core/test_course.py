@@ -28,11 +28,12 @@ def test_a_rate_is_measured_from_report_to_report() -> None:
 def test_what_comes_while_a_neighbour_begins_is_in_no_stay() -> None:
     stays = lived((2, 5, 10.0), (None, 9, 12.0), (3, 5, 15.0))
     assert [stay.company for stay in stays] == [2, 3]
-    assert ratios(stays) == [Ratio(3, pytest.approx(log(10 / 15)), True)]
+    assert ratios(stays) == [Ratio(3, 2, pytest.approx(log(10 / 15)), True)]
 
 
 def test_it_falls_when_the_smaller_company_came_second() -> None:
-    assert ratios(lived((3, 5, 15.0), (2, 5, 10.0))) == [Ratio(3, pytest.approx(log(2 / 3)), False)]
+    fell = ratios(lived((3, 5, 15.0), (2, 5, 10.0)))
+    assert fell == [Ratio(3, 2, pytest.approx(log(2 / 3)), False)]
 
 
 @pytest.mark.parametrize("short", [(2, 3, 10.0), (2, 30, 0.1)], ids=["few reports", "no time"])
@@ -44,8 +45,20 @@ def test_a_stay_too_short_says_nothing_and_does_not_part_what_is_around_it(
     assert ratios(stays) == []
 
 
-def test_companies_that_differ_by_two_are_not_compared() -> None:
-    assert ratios(lived((4, 5, 10.0), (2, 5, 10.0))) == []
+def test_companies_further_apart_are_compared_across_those_between() -> None:
+    found = ratios(lived((7, 5, 35.0), (6, 5, 30.0), (3, 5, 15.0)))
+    assert {(one.company, one.fewer): one.log_ratio for one in found} == {
+        (7, 6): pytest.approx(log(6 / 7)),
+        (7, 3): pytest.approx(log(3 / 7)),
+        (6, 3): pytest.approx(log(3 / 6)),
+    }
+    assert not any(one.rising for one in found)
+
+
+def test_of_one_neighbour_more_only_stays_that_follow_each_other_tell() -> None:
+    """What costs a tenth is not seen beside what an hour changes."""
+    found = ratios(lived((4, 5, 20.0), (2, 5, 10.0), (3, 5, 15.0)))
+    assert [(one.company, one.fewer) for one in found] == [(4, 2), (3, 2)]
 
 
 def test_only_the_latest_of_a_long_stay_counts() -> None:

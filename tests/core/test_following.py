@@ -104,7 +104,7 @@ def test_the_full_promise_holds_while_it_grows_and_then_another_fits(scenes):
     )
     assert [one.id for one in starts(tuple(said))] == ["r/52.1"]
     assert promises(scene)["r/52.1"] == FIRST
-    assert scene.core.view().devices[0].attempts[0].attempt.cap_bytes == FIRST
+    assert scene.core.view().devices[0].attempts[0].attempt.cap_bytes == FIRST + FIRST // 10
 
 
 def test_seven_that_finished_are_too_few_and_pruned_ones_tell_nothing(scenes):

@@ -11,11 +11,13 @@ from scheduler.core.course import Ratio
 from scheduler.core.gains import Lasted, by_ends, by_ratios
 
 
-def told(company: int, speed: float, count: int, spread: float = 0.02) -> list[Ratio]:
+def told(
+    company: int, speed: float, count: int, spread: float = 0.02, *, fewer: int | None = None
+) -> list[Ratio]:
     """*count* attempts for each direction, each *speed* as fast with one neighbour more."""
     random = Random(1)
     return [
-        Ratio(company, log(speed) + random.gauss(0, spread), rising)
+        Ratio(company, fewer or company - 1, log(speed) + random.gauss(0, spread), rising)
         for rising in (True, False)
         for _ in range(count)
     ]
@@ -28,7 +30,7 @@ def lasted(run: str, company: int, *durations_s: float) -> list[Lasted]:
 
 
 def test_the_total_is_the_number_times_the_speed() -> None:
-    gain = by_ratios(2, told(2, 0.72, 4, spread=0.0))
+    gain = by_ratios(2, 1, told(2, 0.72, 4, spread=0.0))
     assert gain is not None
     assert gain.ratio == pytest.approx(1.44)
     assert gain.low_ratio < 1.44 < gain.high_ratio
@@ -39,13 +41,42 @@ def test_the_total_is_the_number_times_the_speed() -> None:
     [(2, 0.95, "pays"), (3, 0.60, "harms"), (4, 0.75, "open"), (2, 0.4, "harms")],
 )
 def test_it_pays_harms_or_cannot_be_told(company: int, speed: float, verdict: str) -> None:
-    gain = by_ratios(company, told(company, speed, 6))
+    gain = by_ratios(company, company - 1, told(company, speed, 6))
     assert gain is not None
     assert gain.verdict == verdict
 
 
+def test_what_brings_nothing_for_sure_is_not_worth_its_memory() -> None:
+    """Of seven that take turns the last one costs nothing either, and would stay for ever."""
+    even = by_ratios(7, 6, told(7, 6 / 7, 12))
+    assert even is not None
+    assert even.ratio == pytest.approx(1, abs=0.01)
+    assert even.high_ratio > 1.02
+    assert even.verdict == "harms"
+    few = by_ratios(7, 6, told(7, 6 / 7, 3))
+    assert few is not None
+    assert few.verdict == "open"
+
+
+@pytest.mark.parametrize(
+    ("total", "count", "verdict"),
+    [
+        (0.76, 3, "harms"),
+        (1.0, 3, "open"),
+        (7 / 3, 3, "pays"),
+        (0.76, 1, "open"),
+        (7 / 3, 1, "pays"),
+    ],
+)
+def test_of_numbers_further_apart_few_attempts_tell(total: float, count: int, verdict: str) -> None:
+    gain = by_ratios(7, 3, told(7, total * 3 / 7, count, spread=0.0, fewer=3))
+    assert gain is not None
+    assert gain.ratio == pytest.approx(total)
+    assert gain.verdict == verdict
+
+
 def test_few_that_agree_by_chance_do_not_harm() -> None:
-    few = by_ratios(4, [Ratio(4, log(0.6), True), *told(4, 0.6, 1)])
+    few = by_ratios(4, 3, [Ratio(4, 3, log(0.6), True), *told(4, 0.6, 1)])
     assert few is not None
     assert few.ratio < 0.85
     assert few.verdict == "open"
@@ -54,10 +85,10 @@ def test_few_that_agree_by_chance_do_not_harm() -> None:
 def test_one_direction_may_be_the_trials_own_course() -> None:
     """Trials that slow down by a fifth as they go on look as if each newcomer had done that."""
     up = [one for one in told(3, 0.55, 8) if one.rising]
-    both = by_ratios(3, told(3, 0.55, 4))
+    both = by_ratios(3, 2, told(3, 0.55, 4))
     assert both is not None
     assert both.verdict == "harms"
-    alone = by_ratios(3, up)
+    alone = by_ratios(3, 2, up)
     assert alone is not None
     assert alone.slack > both.slack
     assert alone.verdict == "open"
@@ -65,15 +96,15 @@ def test_one_direction_may_be_the_trials_own_course() -> None:
 
 def test_opposite_errors_of_both_directions_cancel() -> None:
     drift = log(0.8)
-    slowed = [Ratio(3, log(0.66) + (drift if n % 2 else -drift), n % 2 == 1) for n in range(8)]
-    gain = by_ratios(3, slowed)
+    slowed = [Ratio(3, 2, log(0.66) + (drift if n % 2 else -drift), n % 2 == 1) for n in range(8)]
+    gain = by_ratios(3, 2, slowed)
     assert gain is not None
     assert gain.ratio == pytest.approx(1.5 * 0.66)
 
 
 def test_less_than_three_attempts_say_nothing_unless_there_are_no_more() -> None:
-    assert by_ratios(4, told(4, 0.9, 1)) is None
-    assert by_ratios(2, told(2, 0.9, 1)) is not None
+    assert by_ratios(4, 3, told(4, 0.9, 1)) is None
+    assert by_ratios(2, 1, told(2, 0.9, 1)) is not None
 
 
 def test_trials_of_one_run_are_compared_among_themselves() -> None:

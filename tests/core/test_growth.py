@@ -9,7 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scene import GIB, MIB
 
-from scheduler.core.growth import DEEP, LEVELS, Grown, Growth, Level, Outlook, grown, record
+from scheduler.core.growth import (
+    CELLS,
+    DEEP,
+    LEVELS,
+    SLOWER,
+    Grown,
+    Growth,
+    Level,
+    Outlook,
+    grown,
+    record,
+)
 
 SIZES = st.lists(st.integers(1, 16 * GIB), min_size=1, max_size=80)
 
@@ -105,14 +116,35 @@ def test_few_need_more_margin_and_the_fewer_the_more():
     assert (ratios[0], ratios[-1]) == (1.75, 1.5)
 
 
-def test_a_slow_one_is_known_by_its_reports():
+def test_where_there_are_reports_time_says_nothing():
     """Those before it spiked after their first report, at a tenth of their time."""
     levels = (Level(1.0, 2 * GIB, 1), Level(10.0, 4 * GIB, 2))
     of = Outlook((Grown(levels=levels, took_s=100, reports=10),) * 49, 0.02)
-    assert of.may_grow_by(90, 0) is None
-    assert of.may_grow_by(90, 1) == 2.0
-    assert of.may_grow_by(90, 2) == 1.0
-    assert of.may_grow_by(5, 2) == 2.0
+    assert of.may_grow_by(90, 1) is None
+    assert of.may_grow_by(90, 2) == 2.0
+    assert of.may_grow_by(90, 3) == 1.0
+    assert of.may_grow_by(1, 3) == 1.0
+
+
+def test_reports_are_stretched_to_the_most():
+    """One of 20 epochs and 47 of 5 spiked after the first: at a twentieth, and at a fifth."""
+    levels = (Level(1.0, 2 * GIB, 0), Level(10.0, 4 * GIB, 1))
+    of = [Grown(levels=levels, took_s=100, reports=n) for n in (20, *[5] * 48)]
+    assert Outlook(tuple(of), 0.02).may_grow_by(90, 4) == 2.0
+    assert Outlook(tuple(of), 0.02).may_grow_by(90, 5) == 1.0
+
+
+def test_a_spike_after_the_last_report_is_never_past():
+    levels = (Level(1.0, 2 * GIB, 0), Level(95.0, 4 * GIB, 11))
+    of = Outlook((Grown(levels=levels, took_s=100, reports=10),) * 49, 0.02)
+    assert [of.may_grow_by(90, reports) for reports in (5, 10, 100)] == [2.0] * 3
+
+
+def test_those_that_told_nothing_count_by_their_time():
+    told = Grown(levels=(Level(1.0, 2 * GIB, 0),), took_s=100, reports=10)
+    of = Outlook((ended((1, 2), (40, 4)), *[told] * 48), 0.02)
+    assert of.may_grow_by(45, 10) == 2.0
+    assert of.may_grow_by(55, 10) == 1.0
 
 
 def test_one_report_at_the_end_says_nothing_of_how_far_an_attempt_is():
@@ -123,11 +155,11 @@ def test_one_report_at_the_end_says_nothing_of_how_far_an_attempt_is():
 @settings(max_examples=40)
 @given(st.integers(5, 3000), st.integers(0, 3000))
 def test_reports_are_never_counted_for_more_than_they_are(most, reports):
-    """One record that is over its peak by the last report but one, in cells of any size."""
-    levels = (Level(0.0, GIB, 0), Level(1.0, 2 * GIB, most - 1))
+    """Records that are over their peaks after half of their reports, in cells of any size."""
+    levels = (Level(0.0, GIB, 0), Level(1.0, 2 * GIB, most // 2))
     of = Outlook((Grown(levels=levels, took_s=100, reports=most),) * 49, 0.02)
     ratio = of.may_grow_by(90, reports)
-    if reports < most - 1:
+    if SLOWER * reports < most // 2:
         assert ratio == 2.0
-    elif reports >= most or most <= 100:
+    elif SLOWER * reports >= most // 2 + most / CELLS:
         assert ratio == 1.0

@@ -109,11 +109,20 @@ def test_an_end_that_nobody_can_explain_is_tried_some_times_more(was_killed, tri
     assert outcomes == [("unexplained", "again")] * tries + [("failed", "failed")]
 
 
-def test_an_overrun_comes_back_with_half_as_much_again_or_more_than_its_peak():
+def test_an_overrun_comes_back_with_a_quarter_more_than_it_reached_then_with_half_as_much():
     rung, _, again = what_follows(CAPPED, company=3)
-    assert (rung, again) == ("overrun", trial(want_bytes=9 * GIB, overruns=1, attempts=1))
+    assert (rung, again) == ("overrun", trial(want_bytes=int(7.5 * GIB), overruns=1, attempts=1))
     *_, again = what_follows(OOM, peak_bytes=8 * GIB, company=3)
     assert again == trial(want_bytes=10 * GIB, overruns=1, attempts=1)
+    *_, again = what_follows(CAPPED, of=again, company=3)
+    assert (again.want_bytes, again.alone) == (9 * GIB, False)
+
+
+def test_what_a_cap_above_the_promise_let_it_reach_counts():
+    capped = ending(CAPPED, company=3)
+    attempt = msgspec.structs.replace(capped.attempt, cap_bytes=int(6.4 * GIB))
+    again = follow(msgspec.structs.replace(capped, attempt=attempt)).again
+    assert again.want_bytes == int(1.25 * int(6.4 * GIB))
 
 
 def test_one_that_was_stopped_for_its_broken_promise_is_an_overrun():
@@ -122,13 +131,13 @@ def test_one_that_was_stopped_for_its_broken_promise_is_an_overrun():
 
 
 def test_an_overrun_that_nobody_can_promise_more_goes_alone():
-    rung, _, again = what_follows(CAPPED, promise=10 * GIB)
-    assert (rung, again.alone, again.want_bytes) == ("overrun", True, 10 * GIB)
+    rung, _, again = what_follows(CAPPED, promise=12 * GIB)
+    assert (rung, again.alone, again.want_bytes) == ("overrun", True, 12 * GIB)
 
 
-def test_the_second_overrun_goes_alone():
-    *_, again = what_follows(CAPPED, of=trial(overruns=1))
-    assert again == trial(want_bytes=6 * GIB, overruns=2, alone=True, attempts=1)
+def test_the_third_overrun_goes_alone():
+    *_, again = what_follows(CAPPED, of=trial(overruns=2))
+    assert again == trial(want_bytes=6 * GIB, overruns=3, alone=True, attempts=1)
 
 
 def test_contention_comes_back_with_the_same_or_room_for_its_peak():
@@ -201,7 +210,7 @@ def test_what_is_written_down():
         end = ending(*args, **kwargs)
         return [(c.what, c.before, c.after) for c in changes(end, follow(end), at_s=1.0)]
 
-    assert written(CAPPED) == [("promise", "6.0 GiB", "9.0 GiB")]
+    assert written(CAPPED) == [("promise", "6.0 GiB", "7.5 GiB")]
     assert written(OOM) == [("alone", "6.0 GiB, with neighbours", "all that is left, alone")]
     assert written(OOM, of=trial(alone=True), alone=True, promise=13 * GIB) == [
         ("capacity", "13.0 GiB, alone", "does not fit, told to the sampler")

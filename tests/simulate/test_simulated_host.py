@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from itertools import count
 
@@ -72,15 +73,15 @@ def test_one_that_is_too_big_is_told_and_the_others_end():
 
 
 def test_a_trial_that_comes_back_counts_once_and_what_it_lost_is_known():
-    """7 GiB under a promise of 6: it runs into its cap, and again with more."""
+    """7 GiB under a promise of 6: it runs into its cap, half a GiB above, and again with more."""
     one = Workload(cards=(CARD,), trials=(Job(peak_bytes=7 * GIB, duration_s=100, ramp_s=70),))
     outcome = played(one)
     (trial,) = outcome.trials
     assert (trial.attempts, trial.ran_out, trial.settlement) == (2, 1, "done")
     first, second = outcome.spans
-    assert first.lost_s() == pytest.approx(60.0)
+    assert first.lost_s() == pytest.approx(65.0)
     assert second.lost_s() == 0
-    assert outcome.redone_share() == pytest.approx(60 / 160)
+    assert outcome.redone_share() == pytest.approx(65 / 165)
     assert outcome.ran_out_share() == 0.5
     assert outcome.ran_out(after=1) == 0
 
@@ -123,6 +124,32 @@ def test_refused_ones_are_answered_and_the_next_is_drawn():
     assert outcome.refused[:4] == (0, 2, 4, 6)
     assert Counter(became) == {"done": 4, "refused": len(outcome.refused)}
     assert outcome.unfinished == 0
+
+
+def test_what_only_its_margin_makes_too_big_runs_beside_others():
+    """3 GiB, and every eighth needs twice what its parameter says: 8.5 GiB are wanted of 8 for some
+    that need half of it. Alone they would hold up all the others."""
+    chance, tape = random.Random(1), Tape()
+
+    def job() -> Job:
+        x, unlucky = chance.random(), 2 if chance.random() < 0.125 else 1
+        size = (2 + 2.2 * x) * unlucky * chance.gauss(1, 0.01)
+        return Job(peak_bytes=int(min(size, 8) * GIB), duration_s=100, ramp_s=10, params={"x": x})
+
+    card = CardSpec(total_bytes=9 * GIB, reserve_bytes=GIB, promise_bytes=4 * GIB)
+    known = [
+        Observation(params=one.params, bytes=one.peak_bytes) for one in (job() for _ in range(60))
+    ]
+    play([card.card(0)], SMALL.run(), job, 40, brain=tape, known=known)
+    refused = {one.trial for one in tape.said if isinstance(one, Refuse)}
+    first = [
+        one.attempt
+        for one in tape.said
+        if isinstance(one, Start) and not one.attempt.trial.attempts
+    ]
+    assert refused
+    assert not any(one.alone for one in first)
+    assert refused & {one.trial.number for one in first}
 
 
 def test_the_devices_memory_adds_up():

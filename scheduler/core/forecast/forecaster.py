@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from statistics import fmean, median
@@ -26,6 +27,7 @@ WATCHED = 20  #: peaks, with which its errors tell of a drift
 BETTER = 0.95  #: of the quantile's promises: so small the model's have to be to be used
 REFIT = 12  #: a model is fitted anew when this part of its trials is new
 NEAR = 0.9  #: of its promise: what ran out there has broken it
+RARELY = 0.5  #: of the share: so often both bounds of a promise may differ in what they break
 WIDE = 1.5  #: times what is expected: such a promise is doubtful
 MOST_BYTES = 1 << 60  #: no device has so much
 TOLD = 5  #: drifts that people are told of
@@ -36,6 +38,30 @@ class Judged(msgspec.Struct, frozen=True):
 
     broken: bool
     ratio: float | None
+
+
+class Reach(msgspec.Struct, frozen=True):
+    """How far beyond what is expected a promise goes: in spreads, and in times what is expected."""
+
+    spreads: float = 0.0
+    log_times: float = math.inf
+
+    def promise(self, guess: Guess, factor: float = 1.0) -> float:
+        """The smaller of both, unless nothing like it was seen.
+
+        The story this prevents: 1. one trial of 25 needs twice what its parameters say, and is 30
+        spreads off, 2. another's spread is ten times as wide, 3. thousands of GiB are promised.
+        """
+        wanted = guess.at(self.spreads * factor)
+        if guess.strange:
+            return wanted
+        return min(wanted, guess.at(0.0) * max(WIDE, math.exp(min(60.0, self.log_times))))
+
+
+def reach_of(model: Model, share: float) -> Reach:
+    pairs = zip(model.left_out, model.peaks, strict=True)
+    off = [math.log(peak / guess.at(0.0)) for guess, peak in pairs]
+    return Reach(conformal.reach(model.errors, share), conformal.reach(off, share * RARELY))
 
 
 class Forecaster:
@@ -58,7 +84,7 @@ class Forecaster:
         self._history = History(version)
         self._model: Model | None = None
         self._uses_model = False
-        self._reach = (0.0, 0.0)  #: spreads for this share, and for the share that is followed
+        self._reach = self._followed_reach = Reach()  #: for this share, and for what is followed
         self._unknown = 0  #: observations that the model was not fitted to
         self._log_factor = 0.0
         self._calm_factor = 0.0  #: the same, when the watch last saw nothing
@@ -136,9 +162,13 @@ class Forecaster:
         wanted, expected = self._history.quantile(self._share)
         level: Level = "quantile"
         known = self._history.peaks()
+        # As long as none has needed more than the promise, so few are no reason to go beyond it:
+        # else one of 6 GiB asks for 9, and of two that fit in 14 one waits.
         if self._promise_bytes is not None and known < SETTLED:
             least = self._promise_bytes * (1 - known / SETTLED / 2)
             level = "promise" if least > wanted else level
+            if self._history.most_needed() <= self._promise_bytes:
+                wanted = min(wanted, self._promise_bytes)
             wanted = max(wanted, least)
         return Forecast(
             bytes=int(wanted),
@@ -148,7 +178,7 @@ class Forecaster:
         )
 
     def _by_model(self, guess: Guess) -> Forecast:
-        wanted = guess.at(self._reach[0] * self._factor)
+        wanted = self._reach.promise(guess, self._factor)
         if guess.strange:
             wanted = max(wanted, self._history.quantile(self._share)[0])
         expected = guess.at(0.0)
@@ -175,7 +205,8 @@ class Forecaster:
         if self._model is None:
             return 0
         guess = self._model.guess(it.params, self._history.era_of(it.version))
-        promise, error = guess.at(self._reach[1] * self._factor), guess.error(it.bytes)
+        promise = self._followed_reach.promise(guess, self._factor)
+        error = guess.error(it.bytes)
         broken = it.bytes > promise * (NEAR if it.ran_out else 1.0)
         if it.ran_out and not broken:
             return 0
@@ -208,9 +239,8 @@ class Forecaster:
         if self._model is None:
             self._uses_model = False
             return
-        errors = self._model.errors
-        followed = conformal.FOLLOWED_SHARE
-        self._reach = conformal.reach(errors, self._share), conformal.reach(errors, followed)
+        self._reach = reach_of(self._model, self._share)
+        self._followed_reach = reach_of(self._model, conformal.FOLLOWED_SHARE)
         self._uses_model = self._is_better(self._model)
 
     def _is_better(self, model: Model) -> bool:
@@ -220,8 +250,8 @@ class Forecaster:
         """
         share = conformal.FOLLOWED_SHARE
         flat = quantile.upper(model.peaks, share)
-        reach = self._reach[1]
-        promises = [min(guess.at(reach), 2 * flat) for guess in model.left_out]
+        reach = self._followed_reach
+        promises = [min(reach.promise(guess), 2 * flat) for guess in model.left_out]
         return fmean(promises) < flat * (1.0 if self._uses_model else BETTER)
 
 

@@ -91,6 +91,10 @@ class History:
         """The largest peak that was really seen; 0: none was."""
         return max((one.bytes for _, one in self._kept if not one.ran_out), default=0)
 
+    def most_needed(self) -> float:
+        """By any trial, those that ran out counted as ``sizes`` does; 0: nothing was seen."""
+        return max(self.sizes(), default=0.0)
+
     def seen(self) -> list[Seen]:
         """For a model: the newest peaks, oldest first, and what ran out, the largest bound of each
         parameters' and none of those that have finished too."""

@@ -95,7 +95,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
             '"auto"',
         ),
     ] = "auto"
-    containment: Annotated[bool, Key(FLAG, "Cap a trial at its promise.", "true")] = True
+    containment: Annotated[bool, Key(FLAG, "Cap a trial a tenth above its promise.", "true")] = True
     overrun_share: Annotated[
         float,
         Key(

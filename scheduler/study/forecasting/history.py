@@ -16,6 +16,7 @@ import msgspec
 
 from scheduler.core.actions import Settle
 from scheduler.core.forecast import Forecaster, Observation, Value
+from scheduler.core.forecast.taught import taught
 from scheduler.core.model import Budget, Run
 from scheduler.machine import peaks
 from scheduler.machine.peaks import Peak
@@ -133,23 +134,8 @@ def observed(peak: Peak) -> Observation:
 
 
 def seen_of(settle: Settle, shown: Shown) -> tuple[int, bool] | None:
-    """What an end says of the trial's peak: bytes, and whether it needs more than that.
-
-    None: nothing. One that was stopped or killed had not come to its peak; one that raised before
-    it reported anything may have raised before it held anything; what no poll has seen is known by
-    its own count only, which leaves too much out.
-    """
-    peak, attempt, verdict = settle.peak_bytes, settle.attempt, settle.verdict
-    if peak is not None:
-        peak = max(peak, shown.peak_bytes or 0)
-    again = settle.again
-    is_overrun = again is not None and again.overruns > attempt.trial.overruns
-    if verdict.kind in ("device_oom", "host_oom") or is_overrun or settle.settlement == "capacity":
-        had = (attempt.cap_bytes or attempt.promise_bytes) if verdict.own_cap else 0
-        least = max(peak or 0, had)
-        return (least, True) if least > 0 else None
-    is_whole = verdict.kind == "finished" or (verdict.kind == "user_error" and shown.reported)
-    return (peak, False) if peak and is_whole else None
+    """As ``taught``."""
+    return taught(settle, own_peak_bytes=shown.peak_bytes, reported=shown.reported)
 
 
 def plain(params: Mapping[str, Any]) -> dict[str, Value]:

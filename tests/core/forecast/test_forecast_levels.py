@@ -7,6 +7,7 @@ import subprocess
 import sys
 from statistics import median
 
+import msgspec
 import pytest
 from trainings import GB, params, peak, told, trials
 
@@ -40,6 +41,18 @@ def test_a_given_promise_fades_with_the_first_peaks():
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[2] > 3 * GB
     assert sizes[3] < 2.5 * GB
+
+
+def test_the_first_peaks_are_no_reason_to_go_beyond_the_given_promise():
+    """Of 5.5 GB each, more of which fit at once with 6 than with 8.25."""
+    for count in range(1, 8):
+        said = told(*alike(count, int(5.5 * GB)), promise_bytes=6 * GB).forecast(None)
+        assert said is not None
+        assert 5.5 * GB < said.bytes <= 6 * GB
+    out = Observation(params={}, bytes=6 * GB, ran_out=True)
+    said = told(*alike(3, 5 * GB), out, promise_bytes=6 * GB).forecast(None)
+    assert said is not None
+    assert said.bytes > 6 * GB
 
 
 def test_a_peak_above_the_given_promise_is_believed_at_once():
@@ -160,6 +173,30 @@ def test_little_known_is_no_reason_to_refuse():
     said = told(*list(trials(1, 5))).forecast(BIG)
     assert said is not None
     assert not said.is_hopeless(GB)
+
+
+def test_what_only_its_margin_makes_too_big_is_promised_what_it_most_likely_needs():
+    said = told(*trials(1, 40)).forecast(BIG)
+    assert said is not None
+    needs, wants = said.expected_bytes, said.bytes
+    assert said.within(wants) == wants
+    assert said.within(wants - 1) == min(int(1.05 * needs), wants - 1)
+    assert said.within(needs) == needs
+    assert said.within(needs - 1) == wants
+
+
+def test_one_in_25_needs_twice_as_much_and_no_promise_is_absurd():
+    """What is 30 spreads off there would be thousands of GB where the spread is wide."""
+    seen = [
+        msgspec.structs.replace(one, bytes=one.bytes * (2 if number % 25 == 24 else 1))
+        for number, one in enumerate(trials(3, 120))
+    ]
+    forecaster, ratios, chance = told(*seen), [], random.Random(8)
+    for _ in range(60):
+        said = forecaster.forecast(params(chance))
+        assert said is not None
+        ratios.append(said.bytes / said.expected_bytes)
+    assert max(ratios) < 3
 
 
 def test_more_data_half_way_is_noticed_and_learned():

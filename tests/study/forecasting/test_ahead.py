@@ -139,6 +139,39 @@ def test_who_waits_has_another_wish_when_something_was_learned(tmp_path: Path) -
     assert newer.want_bytes > 1.2 * waiting.want_bytes
 
 
+def test_what_only_its_margin_makes_too_big_is_offered_with_less_of_it(tmp_path: Path) -> None:
+    """With company, and what is learned while it waits does not make it too big again."""
+    bench = Bench(tmp_path)
+    attempt = Attempt(
+        id="r/9.1", trial=trial(9), device="host", promise_bytes=1, cap_bytes=None, started_at_s=0.0
+    )
+    verdict = Verdict(kind="finished", because="")
+
+    def learn(number: int, waiting: list[Trial]) -> list[Trial]:
+        """One of four needs a fifth more."""
+        held = int(needed(8 << (number % 6)) * (1.2 if number % 4 == 0 else 1))
+        end = Settle(attempt=attempt, verdict=verdict, settlement="done", peak_bytes=held)
+        shown = Shown(params={"batch": 8 << (number % 6), "rate": 0.5})
+        return bench.ahead.learn(end, shown, waiting)
+
+    for number in range(24):
+        learn(number, [])
+    offered, params, _ = bench.ask(0)
+    most = int(1.08 * needed(params["batch"]))
+    assert offered.want_bytes is not None
+    assert offered.want_bytes > 1.05 * most
+    refuse = Refuse(run="r", trial=0, want_bytes=offered.want_bytes, most_bytes=most, because="")
+    again = bench.ahead.refused(offered, refuse)
+    assert again is not None
+    assert again.want_bytes is not None
+    assert (again.alone, again.want_bytes <= most) == (False, True)
+    assert again.want_bytes >= needed(params["batch"])
+    for one in learn(24, [again]):
+        assert one.want_bytes is not None
+        assert one.want_bytes <= most
+    assert bench.board.status.unrun == 0
+
+
 def test_an_answer_that_a_kill_has_cut_is_given_by_the_next_life(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     for number in range(2):
