@@ -157,9 +157,10 @@ class SimulatedHost:
             return None
         if number in self.jobs:
             most = self._refused_at.get(number)
-            return foretold.bytes if most is None else foretold.within(most)
+            return foretold.promise_bytes if most is None else foretold.within(most)
         most = self._most_bytes
-        return None if most is not None and foretold.bytes > most else foretold.bytes
+        promise = foretold.promise_bytes
+        return None if most is not None and promise > most else promise
 
     def _top_up(self) -> None:
         """Offer as many new ones as may wait, and withdraw what waits once that is enough."""

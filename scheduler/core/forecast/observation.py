@@ -11,6 +11,8 @@ Value = float | int | str | bool | None
 Level = Literal["promise", "quantile", "model"]
 #: Times what is expected: the promise of one that with its whole margin fits nowhere.
 LIKELY = 1.05
+#: What an attempt may hold above its promise; its cap is a tenth above.
+LENT = 1.05
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,11 +25,22 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Forecast(msgspec.Struct, frozen=True, kw_only=True):
-    bytes: int  #: to be promised, margin included
+    bytes: int  #: that it will not need more than, margin included
     expected_bytes: int  #: without the margin; never more than ``bytes``
     level: Level
     #: Far from all that was seen, or the margin is wide: it is worth trying in spite of it.
     doubtful: bool = False
+
+    @property
+    def promise_bytes(self) -> int:
+        """What to promise for it: by the model a little less than it may come to need.
+
+        An attempt may hold a tenth more than its promise before it fails, which the reserve covers,
+        so that still no more fail than may. Never less than is expected.
+        """
+        if self.level != "model":
+            return self.bytes
+        return max(self.expected_bytes, int(self.bytes / LENT))
 
     def is_hopeless(self, most_bytes: int) -> bool:
         """A device with *most_bytes* for it would most likely not hold the trial.
@@ -47,8 +60,8 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
         alone with all there is, the others that wait for it lose. (Of trials of which every 25th
         needs twice what its parameters say, 57 % of the attempts' time was spent alone.)
         """
-        if self.bytes <= most_bytes or self.is_hopeless(most_bytes):
-            return self.bytes
+        if self.promise_bytes <= most_bytes or self.is_hopeless(most_bytes):
+            return self.promise_bytes
         likely = LIKELY * self.expected_bytes if self.level == "model" else most_bytes
         return min(most_bytes, int(likely))
 

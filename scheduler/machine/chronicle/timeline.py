@@ -87,10 +87,7 @@ def _moment(device: DeviceView, now_s: float) -> Moment:
         device.used_bytes,
         device.strangers_bytes,
         device.budget.reserve_bytes,
-        tuple(
-            Part(one.attempt.id, one.promise_bytes, one.held_bytes)
-            for one in device.attempts
-        ),
+        tuple(Part(one.attempt.id, one.promise_bytes, one.held_bytes) for one in device.attempts),
     )
 
 

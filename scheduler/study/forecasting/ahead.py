@@ -97,16 +97,18 @@ class Ahead:
         second trial too big, all would wait to be alone.
         """
         found = None if self._keeps_promise() else self._usual
-        if found is None or (self._most_bytes is not None and found.bytes > self._most_bytes):
+        if found is None or (
+            self._most_bytes is not None and found.promise_bytes > self._most_bytes
+        ):
             return None
-        return _in_grains(found.bytes)
+        return _in_grains(found.promise_bytes)
 
     def _wanted(self, number: int) -> int | None:
         """By a new trial, whether it was asked for or not."""
         found, most = self._forecast(number), self._refused_at.get(number)
         if found is None:
             return self.want_bytes()
-        return _in_grains(found.bytes) if most is None else _within(found, most)
+        return _in_grains(found.promise_bytes) if most is None else _within(found, most)
 
     def _forecast(self, number: int) -> Forecast | None:
         """By the parameters of one that was asked for; None: too few of them are known."""

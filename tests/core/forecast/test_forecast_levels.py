@@ -12,6 +12,7 @@ import pytest
 from trainings import GB, params, peak, told, trials
 
 from scheduler.core.forecast import Forecaster, Observation
+from scheduler.core.forecast.observation import LENT
 
 BIG = {"batch": 256, "width": 1024, "optimizer": "adam", "lr": 1e-3}
 SMALL = {"batch": 16, "width": 64, "optimizer": "sgd", "lr": 1e-3}
@@ -178,11 +179,23 @@ def test_little_known_is_no_reason_to_refuse():
 def test_what_only_its_margin_makes_too_big_is_promised_what_it_most_likely_needs():
     said = told(*trials(1, 40)).forecast(BIG)
     assert said is not None
-    needs, wants = said.expected_bytes, said.bytes
+    needs, wants = said.expected_bytes, said.promise_bytes
     assert said.within(wants) == wants
     assert said.within(wants - 1) == min(int(1.05 * needs), wants - 1)
     assert said.within(needs) == needs
     assert said.within(needs - 1) == wants
+
+
+def test_the_last_part_of_the_margin_is_lent_by_the_reserve():
+    """By the model only, and never below what is expected."""
+    by_model = told(*trials(1, 40)).forecast(BIG)
+    assert by_model is not None
+    assert by_model.level == "model"
+    lent = int(by_model.bytes / LENT)
+    assert by_model.promise_bytes == max(lent, by_model.expected_bytes) < by_model.bytes
+    usual = told(*trials(1, 40)).forecast(None)
+    assert usual is not None
+    assert usual.promise_bytes == usual.bytes
 
 
 def test_one_in_25_needs_twice_as_much_and_no_promise_is_absurd():
