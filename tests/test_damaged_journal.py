@@ -50,7 +50,10 @@ def simulated() -> list[Event]:
         (Trial(run=runs[number % 2].id, number=number), script(rng, rng.choice(ends)))
         for number in range(40)
     ]
-    tape, world = Tape(), SimulatedWorld(cards=cards, runs=runs, trials=trials, period_s=20.0)
+    world = SimulatedWorld(
+        cards=cards, runs=runs, trials=trials, period_s=20.0, until_s=4000.0
+    )  # both cards may come to be out of service, and what is left waits for ever
+    tape = Tape()
     run(Core(), world, tape)
     return tape.events
 
