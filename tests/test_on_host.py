@@ -159,6 +159,7 @@ def test_memory_that_no_process_limit_knows_is_kept_to_the_cap(run_script: Runne
         import optuna
 
         def objective(trial):
+            print("pid", os.getpid(), flush=True)
             shared = mmap.mmap(-1, 1500 << 20)
             for start in range(0, len(shared), 4096):
                 shared[start] = 1
@@ -174,7 +175,9 @@ def test_memory_that_no_process_limit_knows_is_kept_to_the_cap(run_script: Runne
     assert promise
     assert any("in its own cgroup, at its cap" in change.because for change in promise)
     assert not [one for one in result.status.changes if one.what == "concurrency"]
-    assert not list(Path(homes.memory.folder).glob(f"{groups.PREFIX}*-*[0-9]"))
+    pids = [result.log(one.number).split()[1] for one in (*before, last)]
+    left = (Path(homes.memory.folder).glob(f"{groups.PREFIX}{pid}-*") for pid in pids)
+    assert not [folder for found in left for folder in found]
 
 
 def test_what_the_kernel_kills_comes_back(inside: Runner, cgroup: Cgroup) -> None:
