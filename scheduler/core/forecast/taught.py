@@ -6,11 +6,16 @@ from scheduler.core.actions import Settle
 
 
 def taught(
-    settle: Settle, *, own_peak_bytes: int | None = None, reported: bool = False
+    settle: Settle,
+    *,
+    own_peak_bytes: int | None = None,
+    reported: bool = False,
+    pruned: bool = False,
 ) -> tuple[int, bool] | None:
     """Bytes of the trial's peak, and whether it needs more than that. None: nothing.
 
-    One that was stopped or killed had not come to its peak; one that raised before it *reported*
+    One that was stopped or killed had not come to its peak, nor may one have that was *pruned*
+    while it grew; one that raised before it *reported*
     anything may have raised before it held anything; what no poll has seen is known by its own
     count only, which leaves too much out.
     """
@@ -23,5 +28,7 @@ def taught(
         had = (attempt.cap_bytes or attempt.promise_bytes) if verdict.own_cap else 0
         least = max(peak or 0, had)
         return (least, True) if least > 0 else None
+    if pruned and settle.was_growing:
+        return None
     is_whole = verdict.kind == "finished" or (verdict.kind == "user_error" and reported)
     return (peak, False) if peak and is_whole else None

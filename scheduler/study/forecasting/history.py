@@ -97,8 +97,6 @@ class History:
 
     def learn(self, settle: Settle, shown: Shown) -> bool:
         """Take in how an attempt ended; whether that has taught anything."""
-        if shown.pruned and settle.was_growing:
-            return False  # what it would have come to hold nobody knows
         seen = seen_of(settle, shown)
         kind = self._kinds.get(settle.attempt.device)
         if seen is None or kind is None or self.forecaster is None:
@@ -135,7 +133,12 @@ def observed(peak: Peak) -> Observation:
 
 def seen_of(settle: Settle, shown: Shown) -> tuple[int, bool] | None:
     """As ``taught``."""
-    return taught(settle, own_peak_bytes=shown.peak_bytes, reported=shown.reported)
+    return taught(
+        settle,
+        own_peak_bytes=shown.peak_bytes,
+        reported=shown.reported,
+        pruned=shown.pruned,
+    )
 
 
 def plain(params: Mapping[str, Any]) -> dict[str, Value]:
