@@ -1,10 +1,17 @@
-"""How many new trials are asked ahead, and what becomes of those that no device could hold. Pure.
+"""How many new trials are asked ahead, what they are promised, and what becomes of those that no
+device could hold. Pure.
 
 The same rules for a study's host and for a simulated one. A candidate is a new trial that has been
 asked of the sampler, with parameters that its memory is forecast from, and has not started.
 """
 
 from __future__ import annotations
+
+import msgspec
+
+from scheduler.core.actions import Refuse
+from scheduler.core.forecast.observation import Forecast
+from scheduler.core.model import Trial
 
 #: Candidates that wait at once. Each further one was asked when less was known, and gives the
 #: supervisor one more size to choose from: with three it finished 0.88 of what one does who knows
@@ -22,9 +29,13 @@ STOP_AFTER = 50  #: so many in a row, and nothing of the space seems to fit
 
 
 class Candidates:
-    """What has been refused of one ``optimize`` call, by the numbers of the trials."""
+    """What new trials of one ``optimize`` call are promised, and what has been refused of them, by
+    their numbers. Promises are whole ones of *grain_bytes*."""
 
-    def __init__(self) -> None:
+    def __init__(self, grain_bytes: int = 1) -> None:
+        self._grain_bytes = grain_bytes
+        self._most_bytes: int | None = None  #: that any device could give, when that was last told
+        self._refused_at: dict[int, int] = {}  #: of those that wait all the same: the same, then
         self.refusals = 0  #: all of them
         self.in_a_row = 0  #: since a candidate fitted
         self._due = 0
@@ -58,6 +69,47 @@ class Candidates:
             f"the last: {self._because}"
         )
 
+    def usual_bytes(self, forecast: Forecast | None) -> int | None:
+        """What a trial is to be promised whose parameters are not known; None: the default.
+
+        A promise that suits all but a few, and that no device could keep, suits none: with every
+        second trial too big, all would wait to be alone.
+        """
+        if forecast is None:
+            return None
+        promise, most = forecast.promise_bytes, self._most_bytes
+        return None if most is not None and promise > most else self._in_grains(promise)
+
+    def want_bytes(self, number: int, forecast: Forecast) -> int:
+        """What a candidate is to be promised by its *forecast*; one that was refused for its margin
+        only is promised less of that for as long as it waits."""
+        most = self._refused_at.get(number)
+        if most is None:
+            return self._in_grains(forecast.promise_bytes)
+        wanted = forecast.within(most)  # more than there is only where it is hopeless
+        return wanted if wanted > most else min(self._in_grains(wanted), most)
+
+    def _in_grains(self, size_bytes: int) -> int:
+        return -(-size_bytes // self._grain_bytes) * self._grain_bytes
+
+    def answer(self, trial: Trial, refuse: Refuse, forecast: Forecast | None) -> Trial | None:
+        """What *trial* is to be offered as all the same; None: the sampler is told instead.
+
+        One whose parameters are not known (*forecast* None) is not told of: nothing would be
+        learned. Nor is one that would most likely fit, and that only the margin makes too big.
+        """
+        number = trial.number
+        self._most_bytes = most = refuse.most_bytes
+        if forecast is None:
+            return msgspec.structs.replace(trial, want_bytes=None)
+        if not forecast.is_hopeless(most):
+            self._refused_at[number] = most
+            return msgspec.structs.replace(trial, want_bytes=self.want_bytes(number, forecast))
+        if self.refused(number, refuse.because, doubtful=forecast.doubtful):
+            return msgspec.structs.replace(trial, alone=True, want_bytes=None)
+        self._refused_at.pop(number, None)
+        return None
+
     def refused(self, number: int, because: str = "", *, doubtful: bool = True) -> bool:
         """A candidate is too big for every device. True: it is to be tried all the same, alone.
 
@@ -75,6 +127,7 @@ class Candidates:
 
     def started(self, number: int) -> None:
         """A candidate starts. One that is tried shows only at its end whether it fits."""
+        self._refused_at.pop(number, None)
         if number != self._tried:
             self.in_a_row = 0
 

@@ -58,9 +58,7 @@ class SimulatedHost:
         self._world, self._next_job, self._tell = world, next_job, tell
         self._fresh: dict[int, Trial] = {}
         self._foretold: dict[int, Forecast | None] = {}  #: of the fresh
-        self._refused_at: dict[int, int] = {}  #: of the fresh: the most that any device could give
         self._next = 0
-        self._most_bytes: int | None = None  #: that any device could give, when that was last told
         self._top_up()
 
     def perform(self, action: Action) -> None:
@@ -83,7 +81,6 @@ class SimulatedHost:
         if number in self._fresh:
             del self._fresh[number]
             self._foretold.pop(number)
-            self._refused_at.pop(number, None)
             self.begun += 1
             self.candidates.started(number)
         if number not in self.jobs:
@@ -102,37 +99,22 @@ class SimulatedHost:
             self._wish_anew()
 
     def _refuse(self, refuse: Refuse) -> None:
-        number, self._most_bytes = refuse.trial, refuse.most_bytes
-        trial, foretold = self._fresh.get(number), self._foretold.get(number)
+        number = refuse.trial
+        trial = self._fresh.get(number)
         if trial is None:
             return
-        if number not in self.jobs:  # not answered: nothing would be learned
-            self._fresh[number] = again = msgspec.structs.replace(trial, want_bytes=None)
+        foretold = self._foretold[number] if number in self.jobs else None
+        again = self.candidates.answer(trial, refuse, foretold)
+        if again is not None:
+            self._fresh[number] = again
             self._world.offer(again)
-            return
-        tried = self._as_tried(trial, foretold, refuse)
-        if tried is not None:
-            self._fresh[number] = tried
-            self._world.offer(tried)
             return
         del self._fresh[number]
         del self._foretold[number]
-        self._refused_at.pop(number, None)
         self.refused.append(number)
         self.candidates.ended(number, fits=False)
         self._world.close((self.run.id, number))
         self._tell(self.jobs[number], "refused")
-
-    def _as_tried(self, trial: Trial, foretold: Forecast | None, refuse: Refuse) -> Trial | None:
-        """As what it is offered all the same; None: it is not."""
-        number, most = trial.number, refuse.most_bytes
-        if foretold is not None and not foretold.is_hopeless(most):
-            self._refused_at[number] = most
-            return msgspec.structs.replace(trial, want_bytes=foretold.within(most))
-        doubtful = foretold is None or foretold.doubtful
-        if not self.candidates.refused(number, refuse.because, doubtful=doubtful):
-            return None
-        return msgspec.structs.replace(trial, alone=True, want_bytes=None)
 
     def _wish_anew(self) -> None:
         """Those that wait are told what is forecast of them now."""
@@ -152,15 +134,9 @@ class SimulatedHost:
         return self.forecaster.forecast(None if job is None else job.params)
 
     def _want_bytes(self, number: int, foretold: Forecast | None) -> int | None:
-        """A promise that suits all but a few, and that no device could keep, suits none."""
-        if foretold is None:
-            return None
-        if number in self.jobs:
-            most = self._refused_at.get(number)
-            return foretold.promise_bytes if most is None else foretold.within(most)
-        most = self._most_bytes
-        promise = foretold.promise_bytes
-        return None if most is not None and promise > most else promise
+        if foretold is None or number not in self.jobs:
+            return self.candidates.usual_bytes(foretold)
+        return self.candidates.want_bytes(number, foretold)
 
     def _top_up(self) -> None:
         """Offer as many new ones as may wait, and withdraw what waits once that is enough."""
@@ -184,7 +160,7 @@ class SimulatedHost:
             gone = Withdrawn(at_s=self._world.now_s, run=self.run.id, trial=number)
             self._world.at(self._world.now_s, gone)
             self._world.close((self.run.id, number))
-        self._fresh, self._foretold, self._refused_at = {}, {}, {}
+        self._fresh, self._foretold = {}, {}
 
 
 class Hosted:

@@ -56,11 +56,9 @@ class Ahead:
         self._history = history
         self._finisher = finisher
         self._keeps_promise = keeps_promise
-        self._candidates = Candidates()
+        self._candidates = Candidates(GRAIN_BYTES)
         self._waiting: dict[int, Asked] = {}
-        self._refused_at: dict[int, int] = {}  #: of these: the most bytes that a device could give
         self._usual: Forecast | None = None  #: of a trial whose parameters are not known
-        self._most_bytes: int | None = None  #: that any device could give, when that was last told
         self._shows_space = False  #: a trial has ended that shows what the objective suggests
 
     def begin(self, budgets: Mapping[str, Budget]) -> None:
@@ -91,24 +89,13 @@ class Ahead:
         return self._candidates.room(needs_params=self.asks_first)
 
     def want_bytes(self) -> int | None:
-        """What a trial is to be promised whose parameters are not known; None: the default.
-
-        A promise that suits all but a few, and that no device could keep, suits none: with every
-        second trial too big, all would wait to be alone.
-        """
-        found = None if self._keeps_promise() else self._usual
-        if found is None or (
-            self._most_bytes is not None and found.promise_bytes > self._most_bytes
-        ):
-            return None
-        return _in_grains(found.promise_bytes)
+        """What a trial is to be promised whose parameters are not known; None: the default."""
+        return self._candidates.usual_bytes(None if self._keeps_promise() else self._usual)
 
     def _wanted(self, number: int) -> int | None:
         """By a new trial, whether it was asked for or not."""
-        found, most = self._forecast(number), self._refused_at.get(number)
-        if found is None:
-            return self.want_bytes()
-        return _in_grains(found.promise_bytes) if most is None else _within(found, most)
+        found = self._forecast(number)
+        return self.want_bytes() if found is None else self._candidates.want_bytes(number, found)
 
     def _forecast(self, number: int) -> Forecast | None:
         """By the parameters of one that was asked for; None: too few of them are known."""
@@ -146,7 +133,6 @@ class Ahead:
         parameters is settled."""
         asked = None if returned else self._waiting.pop(trial.number, None)
         if not returned:
-            self._refused_at.pop(trial.number, None)
             self._candidates.started(trial.number)
         if asked is None:
             return lambda: self._record.ask(trial, returned=returned), Foreseen()
@@ -174,26 +160,13 @@ class Ahead:
     # -- those that no device could hold -------------------------------------------------------
 
     def refused(self, trial: Trial, refuse: Refuse) -> Trial | None:
-        """What *trial* is to be offered as all the same; None: it was answered.
-
-        One whose parameters are not known is not answered: nothing would be learned. Nor is one
-        that would most likely fit, and that only the margin of its forecast makes too big: it is
-        promised less of that, also by what is forecast of it while it waits.
-        """
-        self._most_bytes = most = refuse.most_bytes
-        found = self._forecast(trial.number)
-        if found is None:
-            return msgspec.structs.replace(trial, want_bytes=None)
-        if not found.is_hopeless(most):
-            self._refused_at[trial.number] = most
-            return msgspec.structs.replace(trial, want_bytes=_within(found, most))
-        if self._candidates.refused(trial.number, refuse.because, doubtful=found.doubtful):
-            return msgspec.structs.replace(trial, alone=True, want_bytes=None)
-        asked = self._waiting.pop(trial.number)
-        self._refused_at.pop(trial.number, None)
-        because = f"not run: {refuse.because}"
-        self._finisher.unrun(asked.asked.number, because, asked.foreseen.params)
-        return None
+        """What *trial* is to be offered as all the same; None: it was answered."""
+        again = self._candidates.answer(trial, refuse, self._forecast(trial.number))
+        if again is None:
+            asked = self._waiting.pop(trial.number)
+            because = f"not run: {refuse.because}"
+            self._finisher.unrun(asked.asked.number, because, asked.foreseen.params)
+        return again
 
     @property
     def stops(self) -> str | None:
@@ -212,15 +185,4 @@ class Ahead:
     def give_back(self, *, resumable: bool) -> None:
         """The call ends: what was asked for and has not begun is nobody's, or waits."""
         self._waiting.clear()
-        self._refused_at.clear()
         self._record.give_back(resumable=resumable)
-
-
-def _within(found: Forecast, most_bytes: int) -> int:
-    """More than *most_bytes* only of one that is hopeless."""
-    wanted = found.within(most_bytes)
-    return wanted if wanted > most_bytes else min(_in_grains(wanted), most_bytes)
-
-
-def _in_grains(size_bytes: int) -> int:
-    return -(-size_bytes // GRAIN_BYTES) * GRAIN_BYTES
