@@ -47,10 +47,13 @@ def find_levels(proc: Path, cgroup: Path) -> tuple[Level, ...]:
     if "memory" in own:
         levels += [_version_1(folder) for folder in _upwards(cgroup / "memory", own["memory"])]
     if "" in own:
-        # Beside version 1, systemd mounts version 2 in a folder of its own.
-        root = cgroup / "unified" if (cgroup / "unified").is_dir() else cgroup
-        levels += [_version_2(folder) for folder in _upwards(root, own[""])]
+        levels += [_version_2(folder) for folder in _upwards(root_of_version_2(cgroup), own[""])]
     return tuple(levels)
+
+
+def root_of_version_2(cgroup: Path) -> Path:
+    """Beside version 1, systemd mounts version 2 in a folder of its own."""
+    return cgroup / "unified" if (cgroup / "unified").is_dir() else cgroup
 
 
 def parse_own(text: str) -> dict[str, str]:

@@ -74,13 +74,8 @@ def find(proc: Path = PROC, cgroups: Path = CGROUPS) -> Homes:
 
 
 def _no_dmem(cgroups: Path, refused: str, lacks: str) -> str:
-    controllers = read_text_or_none(f"{_root(cgroups)}/cgroup.controllers") or ""
+    controllers = read_text_or_none(f"{cgroup.root_of_version_2(cgroups)}/cgroup.controllers") or ""
     return refused or lacks if "dmem" in controllers.split() else "this kernel has no dmem cgroup"
-
-
-def _root(cgroups: Path) -> Path:
-    """Beside version 1, systemd mounts version 2 in a folder of its own."""
-    return cgroups / "unified" if (cgroups / "unified").is_dir() else cgroups
 
 
 def _version_1(path: str | None, cgroups: Path) -> Home | None:
@@ -100,7 +95,7 @@ def _version_2(path: str | None, cgroups: Path) -> tuple[Home | None, str]:
     """
     if path is None or ".." in path.split("/"):
         return None, "no cgroup version 2 is in sight"
-    root = _root(cgroups)
+    root = cgroup.root_of_version_2(cgroups)
     own = root / path.lstrip("/")
     parent = root if own == root else own.parent
     if own != root and (name := _limited_by(own)) is not None:
