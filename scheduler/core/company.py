@@ -10,7 +10,6 @@ from scheduler.core import holding, throughput, tuning
 from scheduler.core.actions import Note
 from scheduler.core.events import Progressed
 from scheduler.core.life import is_active
-from scheduler.core.model import Change
 from scheduler.core.records import DeviceState
 from scheduler.core.state import State
 from scheduler.core.throughput import Start
@@ -56,7 +55,11 @@ def _look(state: State, device: DeviceState) -> list[Note]:
         turns.append(turn)
     if device.throughput.limit != before.limit:
         state.touch(device.key)
-    return [_note(state, device, turn) for turn in turns if turn is not None]
+    return [
+        state.note_at_once(device, (turn.before, turn.after), turn.because, turn.evidence)
+        for turn in turns
+        if turn is not None
+    ]
 
 
 def _follow(state: State, device: DeviceState) -> Turn | None:
@@ -91,18 +94,3 @@ def _strangers_share(device: DeviceState) -> float | None:
     if account.strangers_bytes is None or not account.total_bytes:
         return None
     return account.strangers_bytes / account.total_bytes
-
-
-def _note(state: State, device: DeviceState, turn: Turn) -> Note:
-    change = Change(
-        at_s=state.now_s,
-        what="concurrency",
-        run=None,
-        trial=None,
-        device=device.key,
-        before=turn.before,
-        after=turn.after,
-        because=turn.because,
-        evidence=turn.evidence,
-    )
-    return state.note(change)

@@ -12,6 +12,7 @@ from scheduler.core import company, concurrency, faults, following, reasons
 from scheduler.core.actions import Action, Halt, Note, Settle
 from scheduler.core.events import Exited, Vanished
 from scheduler.core.faults import Fault, Outage
+from scheduler.core.growth import is_still
 from scheduler.core.life import Lease, Releasing, is_active, is_outgrown
 from scheduler.core.model import Attempt, Change, Evidence, Verdict
 from scheduler.core.reasons import at_once
@@ -126,8 +127,7 @@ def was_growing(lease: Lease, ended_at_s: float) -> bool:
     growth = lease.growth
     if growth is None or not growth.levels:
         return True
-    age_s = following.age_s(lease, ended_at_s)
-    return age_s - growth.levels[-1].age_s < GROWING_RATIO * age_s
+    return not is_still(growth, following.age_s(lease, ended_at_s), GROWING_RATIO)
 
 
 def _told(state: State, settle: Settle) -> list[Action]:
@@ -282,18 +282,8 @@ def _learn(state: State, device: DeviceState, ending: Ending, sequel: Sequel) ->
     state.touch(device.key)
     if device.limit.at_most == before.at_most:
         return []
-    because = _because_of(ending.verdict, before)
-    change = Change(
-        at_s=state.now_s,
-        what="concurrency",
-        run=None,
-        trial=None,
-        device=device.key,
-        before=at_once(before.at_most),
-        after=at_once(device.limit.at_most),
-        because=because,
-    )
-    return [state.note(change)]
+    before_after = at_once(before.at_most), at_once(device.limit.at_most)
+    return [state.note_at_once(device, before_after, _because_of(ending.verdict, before))]
 
 
 def _keeps_concurrency(state: State, device: DeviceState, attempt: Attempt) -> bool:

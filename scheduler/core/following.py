@@ -15,7 +15,7 @@ from collections.abc import Iterable
 import msgspec
 
 from scheduler.core.actions import Note
-from scheduler.core.growth import KEPT, Outlook, grown, record
+from scheduler.core.growth import KEPT, Outlook, grown, is_still, record
 from scheduler.core.ledger import Claim, balance
 from scheduler.core.life import Lease, Life, Running, is_outgrown
 from scheduler.core.model import Attempt, Change
@@ -148,8 +148,7 @@ def _wanted(state: State, run: RunState, lease: Lease, at_s: float) -> int:
     if ratio is None:
         return first
     want = min(first, int(peak * ratio * (1 + of.margin)) + SLACK_BYTES)
-    is_still = age - growth.levels[-1].age_s >= STILL_RATIO * age
-    return want if is_still else max(want, lease.promise_bytes)
+    return want if is_still(growth, age, STILL_RATIO) else max(want, lease.promise_bytes)
 
 
 def _is_odd(attempt: Attempt) -> bool:

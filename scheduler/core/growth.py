@@ -82,6 +82,11 @@ def grown(growth: Growth, peak_bytes: int, age_s: float, reports: int) -> Growth
     return msgspec.structs.replace(growth, levels=levels, top=top)
 
 
+def is_still(growth: Growth, age_s: float, share: float) -> bool:
+    """Whether it has not grown for this *share* of its age, up to *age_s*. It has levels."""
+    return age_s - growth.levels[-1].age_s >= share * age_s
+
+
 def _thinned(levels: tuple[Level, ...]) -> tuple[Level, ...]:
     """Without the level that is missed least, where there are too many.
 

@@ -240,6 +240,25 @@ class State(Rooms):
         self.changes.append(change)
         return Note(change=change)
 
+    def note_at_once(
+        self, device: DeviceState, before_after: tuple[str, str], because: str, evidence: str = ""
+    ) -> Note:
+        """How many run at once on *device* has changed: a change of no run's in particular."""
+        before, after = before_after
+        return self.note(
+            Change(
+                at_s=self.now_s,
+                what="concurrency",
+                run=None,
+                trial=None,
+                device=device.key,
+                before=before,
+                after=after,
+                because=because,
+                evidence=evidence,
+            )
+        )
+
     def recent(self, count: int) -> tuple[Change, ...]:
         """The last changes, newest first."""
         return tuple(islice(reversed(self.changes), count))
