@@ -12,27 +12,22 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from scheduler.core.forecast import Driver
 from scheduler.interfaces.errors import BadInput, Failed
 from scheduler.interfaces.known import known_run
 from scheduler.interfaces.paint import PLAIN, Paint, for_stdout, printable
 from scheduler.interfaces.run_table import row
+from scheduler.machine import peaks
+from scheduler.machine.peaks import Peak
 from scheduler.machine.runs import RunSpec, RunStatus, read_whole
 from scheduler.machine.sizes import format_size
 from scheduler.machine.state import find
 
 if TYPE_CHECKING:
     from scheduler.core.forecast import Forecaster
-    from scheduler.machine.peaks import Peak
 
 DRIVERS_SHOWN = 6
 _LEAST_SHARE = 0.01
-
-
-class Drives(msgspec.Struct, frozen=True, kw_only=True):
-    """A parameter and its part in the variation of memory."""
-
-    name: str
-    share: float
 
 
 class CallForecast(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +49,7 @@ class CallForecast(msgspec.Struct, frozen=True, kw_only=True):
     over_promise: float | None
     model_error: float | None
     quantile_error: float | None
-    drivers: tuple[Drives, ...]
+    drivers: tuple[Driver, ...]
     drifts: tuple[str, ...]
 
 
@@ -86,8 +81,6 @@ def command(run: str, as_json: bool) -> None:
 
 def read_report(run: str, folder: Path) -> ForecastReport:
     """Raises BadInput where the run was never begun, Failed where its record cannot be read."""
-    from scheduler.machine import peaks  # numpy
-
     spec, status = None, None
     with contextlib.suppress(msgspec.MsgspecError, ValueError, OSError):
         spec = read_whole(folder / "run.json", RunSpec)
@@ -112,7 +105,7 @@ def read_report(run: str, folder: Path) -> ForecastReport:
 
 def _call(spec: RunSpec, seen: Sequence[Peak]) -> CallForecast:
     """All peaks of one call, taken in again in their order."""
-    from scheduler.core.forecast import Forecaster
+    from scheduler.core.forecast import Forecaster  # numpy
 
     forecaster = Forecaster(
         promise_bytes=spec.run.promise_bytes,
@@ -140,7 +133,7 @@ def _call(spec: RunSpec, seen: Sequence[Peak]) -> CallForecast:
         over_promise=belief.over_promise,
         model_error=belief.model_error,
         quantile_error=belief.quantile_error,
-        drivers=tuple(Drives(name=one.name, share=one.share) for one in belief.drivers),
+        drivers=belief.drivers,
         drifts=belief.drifts,
     )
 

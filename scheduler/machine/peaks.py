@@ -6,7 +6,6 @@ starts from it. Only ever added to, until it is shortened at a resume.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import msgspec
 
 from scheduler.core.forecast import Observation
 from scheduler.machine.changes import append_line
+from scheduler.machine.runs import replace
 
 FILE = "peaks.jsonl"
 MOST_LINES = 4000  #: a file that has grown beyond is shortened
@@ -60,10 +60,7 @@ def shorten(folder: Path, peaks: list[Peak]) -> list[Peak]:
 
 def write(folder: Path, peaks: Iterable[Peak]) -> None:
     """In the place of what was there, by rename. Raises OSError."""
-    partial = folder / f".{FILE}.{os.getpid()}"
-    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(b"".join(_encoder.encode(peak) + b"\n" for peak in peaks))
-    os.replace(partial, folder / FILE)
+    replace(folder / FILE, b"".join(_encoder.encode(peak) + b"\n" for peak in peaks))
 
 
 def _parse(line: bytes) -> Peak | None:

@@ -132,9 +132,14 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 def write_whole(path: Path, value: msgspec.Struct) -> None:
     """Put *value* at *path* as JSON, readable by the user only."""
+    replace(path, msgspec.json.encode(value))
+
+
+def replace(path: Path, text: bytes) -> None:
+    """Put *text* in the place of what was at *path*, by rename, readable by the user only."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(msgspec.json.encode(value))
+        file.write(text)
     os.replace(partial, path)
 
 

@@ -20,7 +20,7 @@ class OwnPeak:
     """Made before the objective begins."""
 
     def __init__(self, *, on_host: bool) -> None:
-        self._began_bytes = _field("VmRSS") if on_host else None
+        self._began_bytes = own_bytes("VmRSS") if on_host else None
         self._on_host = on_host
 
     def read(self) -> int | None:
@@ -28,7 +28,7 @@ class OwnPeak:
         return self._of_ram() if self._on_host else _of_torch()
 
     def _of_ram(self) -> int | None:
-        most = _field("VmHWM")
+        most = own_bytes("VmHWM")
         if most is None or self._began_bytes is None:
             return None
         return max(0, most - self._began_bytes)
@@ -43,8 +43,9 @@ def _of_torch() -> int | None:
     return None
 
 
-def _field(name: str) -> int | None:
-    """Of /proc/PID/status, in bytes; see proc_pid_status(5)."""
+def own_bytes(name: str) -> int | None:
+    """A field of this process's /proc/PID/status, in bytes; None where it is not there. See
+    proc_pid_status(5)."""
     text = read_text_or_none(_STATUS) or ""
     for line in text.splitlines():
         if line.startswith(f"{name}:"):

@@ -29,6 +29,7 @@ from scheduler.core.watch import BROKEN_RATIO
 from scheduler.machine import groups
 from scheduler.study.attempt import stopping
 from scheduler.study.attempt.courtesy import be_courteous
+from scheduler.study.attempt.own_peak import own_bytes
 from scheduler.study.channel import Go
 from scheduler.study.offered import checkpoints
 
@@ -148,8 +149,8 @@ def limit_data(cap_bytes: int) -> int:
 
     Returns that sum, or the user's own limit where that is less.
     """
-    with open("/proc/self/status") as file:
-        inherited = next(int(line.split()[1]) << 10 for line in file if line.startswith("VmData"))
+    inherited = own_bytes("VmData")
+    assert inherited is not None, "/proc/self/status has no VmData"
     soft = inherited + cap_bytes + cap_bytes // 4 + DATA_SLACK_BYTES
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if hard != resource.RLIM_INFINITY:
