@@ -135,14 +135,14 @@ def _percent(share: float | None) -> str:
 def _pace(status: RunStatus, progress: Progress, now_s: float, width: int) -> Iterator[str]:
     yield from row("trials", _counts(status, progress), width)
     rates = ((progress.trials_an_hour_now, "now"), (progress.trials_an_hour, "over the run"))
-    said = [f"{_rate(one)} {when}" for one, when in rates if one is not None]
+    said = [f"{format_rate(one)} {when}" for one, when in rates if one is not None]
     if said:
         yield from row("pace", f"trials an hour: {', '.join(said)}", width)
     if progress.left is not None:
         yield from row("left", _left(progress.left, now_s), width)
 
 
-def _rate(an_hour: float) -> str:
+def format_rate(an_hour: float) -> str:
     return f"{an_hour:.1f}" if an_hour < 100 else f"{an_hour:.0f}"
 
 

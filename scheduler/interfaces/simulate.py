@@ -13,7 +13,7 @@ import msgspec
 from scheduler.interfaces.errors import BadInput
 from scheduler.interfaces.paint import PLAIN, Column, Paint, columns, for_stdout, words
 from scheduler.interfaces.run import Size
-from scheduler.interfaces.run_table import format_span
+from scheduler.interfaces.run_table import format_rate, format_span
 from scheduler.interfaces.simulate_input import Subject, read_file
 from scheduler.interfaces.simulate_run import read_run
 from scheduler.machine.sizes import format_size
@@ -226,7 +226,7 @@ def simulated_lines(it: Simulated, width: int, paint: Paint = PLAIN) -> Iterator
         column("", (one.name for one in rows), left=True),
         column("takes", (_takes(one) for one in rows)),
         column("range", (_range(one) for one in rows), 8, left=True),
-        column("trials/h", (f"{one.trials_an_hour:.3g}" for one in rows)),
+        column("trials/h", (format_rate(one.trials_an_hour) for one in rows)),
         column("at once", (f"{one.at_once:.1f}" for one in rows), 6),
         column("memory held", (f"{one.held_share:.0%}" for one in rows), 5),
         column("out of memory", (_count(one.ran_out, one.ran_out_share) for one in rows), 7),
