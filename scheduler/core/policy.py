@@ -26,7 +26,10 @@ WINDOW = 32
 #: waits as long. Counted in starts, not in seconds: what nobody overtakes waits for something that
 #: draining gives it no sooner, and eight starts are a few trials' time on one card, little on 100.
 OVERTAKEN = 8
-#: Near enough to all there is: a second failure there says the same.
+#: Near enough to all there is: a second failure there says the same, and who wants so much may as
+#: well have the rest. The story this prevents: 1. a trial comes back wanting 980 MiB, 1,000 were
+#: there lately, 2. somebody else holds 30 MiB more by now, 3. it waits for those, maybe for hours,
+#: instead of being tried alone.
 NEAR_RATIO = 0.9
 
 _HOPE: dict[Why, int] = {
@@ -99,6 +102,11 @@ def is_too_big(trial: Trial, most_bytes: int | None) -> bool:
     if trial.attempts or trial.alone or trial.want_bytes is None or most_bytes is None:
         return False
     return trial.want_bytes > most_bytes
+
+
+def wants_all(want_bytes: int, most_bytes: int | None) -> bool:
+    """Whether there is hardly more than *want_bytes*, by the most that any device could give."""
+    return most_bytes is not None and want_bytes > NEAR_RATIO * most_bytes
 
 
 def _cost(place: Place) -> tuple[int, int, int]:
@@ -227,13 +235,13 @@ def _least(trial: Trial, most: int | None) -> int:
 
 
 def _goes_alone(trial: Trial, most: int | None) -> bool:
-    """A trial that comes back with a want that nobody can promise takes all that there is.
+    """A trial that comes back wanting about all that there is takes it.
 
     What was promised first is the user's word, and is held instead: they hear why.
     """
     if trial.alone or trial.want_bytes is None or trial.attempts == 0:
         return trial.alone
-    return most is not None and trial.want_bytes > most
+    return wants_all(trial.want_bytes, most)
 
 
 def _rank(refusal: Refusal) -> tuple[int, int]:

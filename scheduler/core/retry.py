@@ -16,7 +16,7 @@ import msgspec
 
 from scheduler.core.life import Cause
 from scheduler.core.model import Attempt, Change, Settlement, Trial, Verdict
-from scheduler.core.policy import NEAR_RATIO
+from scheduler.core.policy import NEAR_RATIO, wants_all
 from scheduler.core.reasons import size
 from scheduler.core.watch import has_broken_promise
 
@@ -251,13 +251,12 @@ def _pressed(ending: Ending) -> Trial:
 
 
 def _larger(ending: Ending) -> Trial:
-    """A larger promise, the same company; alone where nobody can promise so much."""
+    """A larger promise, the same company; alone where that is about all there is."""
     trial, attempt = ending.attempt.trial, ending.attempt
     growth = OVERRUN_GROWTH[min(trial.overruns, len(OVERRUN_GROWTH) - 1)]
     want = int(growth * _reached_bytes(ending))
     overruns = trial.overruns + 1
-    too_much = ending.most_bytes is not None and want > ending.most_bytes
-    alone = overruns > len(OVERRUN_GROWTH) or too_much
+    alone = overruns > len(OVERRUN_GROWTH) or wants_all(want, ending.most_bytes)
     return msgspec.structs.replace(
         trial,
         want_bytes=attempt.promise_bytes if alone else want,

@@ -118,6 +118,12 @@ def test_a_want_that_nobody_can_promise_goes_alone_if_it_was_learned():
     assert why(trial(want_bytes=14 * GIB), room(used=1 * GIB), most=13 * GIB) == "memory"
 
 
+def test_a_learned_want_of_about_all_there_lately_was_does_not_wait_for_the_rest():
+    learned = trial(want_bytes=int(12.5 * GIB), attempts=1)
+    assert answer(learned, room(used=2 * GIB), most=13 * GIB).alone
+    assert why(learned, room(used=2 * GIB), most=14 * GIB) == "memory"
+
+
 def test_a_trial_that_fits_starts_though_the_one_before_it_does_not():
     waiting = queue(trial(0, want_bytes=9 * GIB), trial(1, want_bytes=2 * GIB))
     found = next_start(waiting, [room(used=10 * GIB)])

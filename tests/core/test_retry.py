@@ -135,6 +135,14 @@ def test_an_overrun_that_nobody_can_promise_more_goes_alone():
     assert (rung, again.alone, again.want_bytes) == ("overrun", True, 12 * GIB)
 
 
+def test_an_overrun_that_wants_about_all_there_lately_was_goes_alone():
+    """Else it would wait for the last hundred MiB that somebody has taken meanwhile."""
+    *_, again = what_follows(CAPPED, most_bytes=8 * GIB)
+    assert (again.alone, again.want_bytes) == (True, 6 * GIB)
+    *_, again = what_follows(CAPPED, most_bytes=9 * GIB)
+    assert (again.alone, again.want_bytes) == (False, int(7.5 * GIB))
+
+
 def test_the_third_overrun_goes_alone():
     *_, again = what_follows(CAPPED, of=trial(overruns=2))
     assert again == trial(want_bytes=6 * GIB, overruns=3, alone=True, attempts=1)

@@ -94,7 +94,7 @@ def test_a_cap_that_is_hit_is_an_overrun_and_comes_back_larger():
 def test_a_trial_larger_than_the_card_ends_as_capacity_and_the_others_go_on():
     world, tape = play(script(20), script(3), script(3))
     assert Counter(world.ended.values()) == {"done": 2, "capacity": 1}
-    assert settlements(tape).count("again") == 3
+    assert settlements(tape).count("again") == 2  # with a larger promise, then alone
 
 
 def test_uncapped_trials_that_outgrow_their_promises_come_back_and_end():
