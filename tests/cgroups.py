@@ -55,7 +55,7 @@ def limited(limit_bytes: int) -> Iterator[Cgroup]:
         _set_up(cgroup, parent)
         yield cgroup
     finally:
-        wait_for(lambda: _is_removed(cgroup), f"the end of {folder}", 10)
+        wait_for(lambda: _is_removed(cgroup), f"the end of {folder}")
 
 
 def _parent() -> Level:

@@ -67,7 +67,7 @@ class Desk:
             [*self.prefix, *COMMAND, *words],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             cwd=self.own,
             env=self.environment,
         )
@@ -99,7 +99,7 @@ class Desk:
         status = self.status(run)
         return status.state if status else None
 
-    def wait_for(self, run: str, state: str, timeout_s: float = 20.0) -> RunStatus:
+    def wait_for(self, run: str, state: str, timeout_s: float = 60.0) -> RunStatus:
         deadline_s = time.monotonic() + timeout_s
         while self.stands(run) != state:
             assert time.monotonic() < deadline_s, self.describe(run, state)
@@ -125,7 +125,7 @@ class Desk:
     def kill_supervisor(self) -> None:
         supervisor = self.supervisor()
         processes.send(supervisor, signal.SIGKILL)
-        assert processes.wait_gone(supervisor, 5.0)
+        assert processes.wait_gone(supervisor, 30.0)
 
     def view(self) -> Status | None:
         return ask(self.state, "/v1/status", Status)

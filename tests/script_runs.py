@@ -26,7 +26,7 @@ from scheduler.machine.runs import RunSpec, RunStatus, read_whole
 from scheduler.study.keeping.storage import DurableStorage
 
 VARIABLE = "SCHEDULER_STATE_DIR"
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 COMMAND = (sys.executable, "-c", "from scheduler.interfaces.cli import main; main()")
 #: Small enough for any machine that runs tests, and two at once.
 SMALL = {"--memory-per-trial": "200MiB", "--max-trials": "2"}
@@ -34,7 +34,7 @@ THREADS = ("OMP", "MKL", "OPENBLAS", "NUMEXPR")
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T], what: str, timeout_s: float = 20.0) -> T:
+def wait_for(condition: Callable[[], T], what: str, timeout_s: float = 60.0) -> T:
     """The first true value of *condition*; fails saying *what* was waited for and what was seen."""
     deadline_s = time.monotonic() + timeout_s
     while not (value := condition()):
@@ -139,7 +139,7 @@ class Going:
     def status(self) -> RunStatus | None:
         return read_whole(self.folder / "status.json", RunStatus)
 
-    def wait_for(self, condition: Callable[[], T], what: str, timeout_s: float = 30.0) -> T:
+    def wait_for(self, condition: Callable[[], T], what: str, timeout_s: float = 60.0) -> T:
         """As ``wait_for``; says how the run stands where it fails, or ended before."""
         deadline_s = time.monotonic() + timeout_s
         while not (value := condition()):
@@ -307,14 +307,14 @@ class Runner:
 def assert_nothing_left(state: Path, *, wait_for_supervisor: bool = False) -> None:
     """A host takes all its attempts along, and a supervisor its sockets.
 
-    A supervisor in the background leaves by itself within 5 s of the last run's end. To save these
+    A supervisor in the background leaves by itself some seconds after the last run. To save these
     seconds in most tests it is told to leave, which is as good an end for it as any.
     """
-    wait_for(lambda: _only_supervisor(state), f"the end of all but the supervisor of {state}", 5)
+    wait_for(lambda: _only_supervisor(state), f"the end of all but the supervisor of {state}")
     pid = supervisor_of(state)
     if pid is not None and not wait_for_supervisor:
         os.kill(pid, signal.SIGTERM)
-    _wait_until(lambda: not processes_of(state), lambda: f"left running: {processes_of(state)}", 6)
+    _wait_until(lambda: not processes_of(state), lambda: f"left running: {processes_of(state)}", 60)
     assert sockets_of(state) == []
 
 

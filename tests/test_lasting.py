@@ -34,7 +34,7 @@ def test_a_submitted_run_goes_on_when_its_terminal_is_gone(desk: Desk) -> None:
     """With the submitter's environment, which is kept for this user's eyes only."""
     desk.environment["TOLD"] = "secret-42"
     begun = desk.begin("submit", *ATTEMPTS, desk.script(), "an argument")
-    out, _ = begun.communicate(timeout=30)
+    out, _ = begun.communicate(timeout=60)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(begun.pid, signal.SIGHUP)  # as the kernel does when a terminal is closed
     run = out.decode().strip()
@@ -68,7 +68,7 @@ def test_ctrl_c_while_it_is_followed_is_the_runs(desk: Desk) -> None:
     follower.send_signal(signal.SIGINT)
     wait_for(lambda: "no new attempts" in desk.output("train-1"), "the word that it was heard")
     follower.send_signal(signal.SIGINT)
-    out, _ = follower.communicate(timeout=30)
+    out, _ = follower.communicate(timeout=60)
     assert follower.returncode == 131, out.decode()
     assert "go on with: scheduler run --resume train-1" in out.decode()
     assert desk.stands("train-1") == "interrupted"
@@ -184,7 +184,7 @@ def test_drained_what_runs_finishes_and_the_rest_waits(desk: Desk) -> None:
     assert stopping.stdout.readline() == b"2 trials run still\n"
     wait_for(lambda: "no new attempts" in desk.output(run), "the host to hear of it")
     desk.go()
-    stopping.communicate(timeout=20)
+    stopping.communicate(timeout=60)
     assert stopping.returncode == 0
     status = desk.status(run)
     assert status is not None
@@ -212,7 +212,7 @@ def test_cancelled_running_or_queued(desk: Desk) -> None:
     third = desk.submit(desk.script(free=0), "--after", second)
     attempts = desk.two_running()
     assert order(desk.state, f"/v1/runs/{second}/cancel")
-    desk.wait_for(second, "cancelled", 2.0)
+    desk.wait_for(second, "cancelled")
     status = desk.wait_for(third, "cancelled")
     assert status.error == f"it was to run after {second}, which is cancelled"
     assert order(desk.state, f"/v1/runs/{first}/cancel")
@@ -268,7 +268,7 @@ def test_a_state_folder_that_can_only_be_read_is_told(desk: Desk) -> None:
         ["unshare", "--mount", "sh", "-c", prefix + words],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         env=desk.environment,
     )
     if "Operation not permitted" in done.stderr:

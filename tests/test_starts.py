@@ -41,7 +41,7 @@ def _folder(state: Path) -> Iterator[StateFolder]:
     yield one
     if (supervisor := supervisor_of(one)) is not None:
         processes.send(supervisor, 9)
-        assert processes.wait_gone(supervisor, 10.0)
+        assert processes.wait_gone(supervisor, 30.0)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_by_a_damaged_journal_it_starts_and_hosts_say_what_runs(
     host.join()
     running = host.run_attempt()
     processes.send(first, 9)
-    assert processes.wait_gone(first, 5.0)
+    assert processes.wait_gone(first, 30.0)
     host.disconnect()
     folder.journal.write_bytes(damage(folder.journal.read_bytes()))
     assert started(folder) != first
@@ -117,7 +117,7 @@ def test_of_ten_started_at_once_one_lives_and_the_others_say_where(folder: State
         for _ in range(MANY)
     ]
     try:
-        wait_for(lambda: sum(one.poll() is not None for one in begun) == MANY - 1, "nine ends", 30)
+        wait_for(lambda: sum(one.poll() is not None for one in begun) == MANY - 1, "nine ends")
         (living,) = (one for one in begun if one.poll() is None)
         there = wait_for(lambda: ask(folder, "/v1/status", Status), "its answer")
         assert there.supervisor.pid == living.pid
@@ -125,7 +125,7 @@ def test_of_ten_started_at_once_one_lives_and_the_others_say_where(folder: State
         assert said == {f"a supervisor runs already: pid {living.pid}, in {folder.path}\n"}
         assert {one.returncode for one in begun if one is not living} == {1}
         living.terminate()
-        assert living.wait(10.0) == 0
+        assert living.wait(30.0) == 0
     finally:
         for one in begun:
             one.kill()

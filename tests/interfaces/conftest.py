@@ -55,4 +55,4 @@ def supervisor(state: StateFolder) -> Iterator[int]:
     assert found is not None
     yield found.pid
     processes.send(found, signal.SIGKILL)
-    assert processes.wait_gone(found, 10.0)
+    assert processes.wait_gone(found, 30.0)

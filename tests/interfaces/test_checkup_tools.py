@@ -149,11 +149,11 @@ def test_a_tool_that_hangs_costs_its_time_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(tmp_path / "sys", card_files())
-    put(tmp_path, {"bin/slow-smi": "#!/bin/sh\nexec sleep 60"})
+    put(tmp_path, {"bin/slow-smi": "#!/bin/sh\nexec sleep 600"})
     (tmp_path / "bin/slow-smi").chmod(0o755)
     assert only(tools.check(machine(tmp_path), Program())).state == "skipped"
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
     began_s = time.monotonic()
     check = only(tools.check(machine(tmp_path), Program()))
     assert (check.state, "slow-smi did not answer in" in check.seen) == ("warning", True)
-    assert time.monotonic() - began_s < 10.0
+    assert time.monotonic() - began_s < 60.0

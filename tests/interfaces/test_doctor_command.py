@@ -101,7 +101,7 @@ def test_a_running_supervisor_is_told(scheduler: Scheduler, state: StateFolder) 
         assert f"supervisor   pid {found.pid} answers, up " in scheduler("doctor").out
     finally:
         processes.send(found, 9)
-        assert processes.wait_gone(found, 10.0)
+        assert processes.wait_gone(found, 30.0)
 
 
 @pytest.mark.processes
@@ -128,7 +128,7 @@ def test_a_card_with_another_makers_torch_and_no_files_has_two_problems(
 
 def waiting_on(event: threading.Event) -> Callable[[Where], tuple[Check, ...]]:
     def check(where: Where) -> tuple[Check, ...]:
-        event.wait(30.0)
+        event.wait(120.0)
         return (ok("slow", "in the end"),)
 
     return check
@@ -142,7 +142,7 @@ def test_a_check_that_hangs_costs_itself_only(tmp_path: Path, release: threading
     )
     began_s = time.monotonic()
     found = list(examine(machine(tmp_path), wanted))
-    assert time.monotonic() - began_s < 5.0
+    assert time.monotonic() - began_s < 60.0
     assert [(check.name, check.state) for check in found] == [
         ("slow", "problem"),
         ("quick", "warning"),

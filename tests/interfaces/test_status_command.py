@@ -111,7 +111,7 @@ def test_one_that_answers_wrongly_is_told(scheduler: Scheduler, state: StateFold
         with peer:
             peer.recv(4096)
             peer.sendall(b"HTTP/1.1 200 OK\r\n\r\n{}")
-        _, said = asking.communicate(timeout=20.0)
+        _, said = asking.communicate(timeout=60)
     assert asking.returncode == 1
     assert "the supervisor does not answer as it should" in said
 

@@ -52,7 +52,7 @@ class Terminal:
         size = struct.pack("HHHH", 50, columns, 0, 0)
         fcntl.ioctl(self._theirs, termios.TIOCSWINSZ, size)
 
-    def read_until(self, wanted: bytes, limit_s: float = 20.0) -> None:
+    def read_until(self, wanted: bytes, limit_s: float = 60.0) -> None:
         deadline_s = time.monotonic() + limit_s
         while wanted not in self.seen:
             rest_s = deadline_s - time.monotonic()
@@ -144,6 +144,6 @@ def test_as_json_it_is_an_object_a_line(state: StateFolder) -> None:
     assert watching.stdout is not None
     lines = [watching.stdout.readline() for _ in range(2)]
     watching.send_signal(signal.SIGINT)
-    watching.communicate(timeout=20.0)
+    watching.communicate(timeout=60)
     assert watching.returncode == 0
     assert all(line.startswith(b'{"at_s":') and line.endswith(b"}\n") for line in lines)

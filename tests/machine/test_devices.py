@@ -109,19 +109,19 @@ def test_polls_come_by_the_period_and_sooner_when_nudged() -> None:
     samples: SimpleQueue[Sampled] = SimpleQueue()
     one = Poller([[Card("a")]], lambda key: (), samples.put, period_s=60.0)
     one.start()
-    samples.get(timeout=10.0)
+    samples.get(timeout=30.0)
     one.nudge()
-    samples.get(timeout=10.0)
+    samples.get(timeout=30.0)
 
 
 def test_a_shorter_period_holds_at_once() -> None:
     samples: SimpleQueue[Sampled] = SimpleQueue()
     one = Poller([[Card("a")]], lambda key: (), samples.put, period_s=60.0)
     one.start()
-    samples.get(timeout=10.0)
+    samples.get(timeout=30.0)
     one.every(0.01)
     for _ in range(3):
-        samples.get(timeout=10.0)
+        samples.get(timeout=30.0)
 
 
 def test_a_source_that_hangs_is_left_for_the_next_and_heard_again(

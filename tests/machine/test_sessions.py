@@ -43,7 +43,7 @@ class Host:
     """A host's end of the connection."""
 
     def __init__(self, state: StateFolder) -> None:
-        self.connection = folder.connect(state, folder.HOSTS, 10.0)
+        self.connection = folder.connect(state, folder.HOSTS, 30.0)
         self.file = self.connection.makefile("rb")
 
     def say(self, message: wire.FromHost | bytes) -> None:
@@ -81,7 +81,7 @@ class Supervisor:
         return self.hosts[-1]
 
     def event(self) -> Event:
-        return self.events.get(timeout=10.0)
+        return self.events.get(timeout=30.0)
 
 
 @pytest.fixture

@@ -111,7 +111,7 @@ def test_sockets_work_below_any_path_and_are_ours_alone(
     state = open_state()
     with folder.listen(state, folder.HOSTS) as listener:
         assert stat.S_IMODE((state.path / folder.HOSTS).stat().st_mode) == 0o600
-        with folder.connect(state, folder.HOSTS, 5.0) as client:
+        with folder.connect(state, folder.HOSTS, 30.0) as client:
             peer, _ = listener.accept()
             with peer:
                 client.sendall(b"x")

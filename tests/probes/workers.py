@@ -55,7 +55,7 @@ class Worker:
 
 def until(read: Callable[[], Reading], true: Callable[[Reading], bool]) -> Reading:
     """The first reading for which it is true. The deadline is far: it is met in 50 ms."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not true(reading := read()):
         assert time.monotonic() < deadline, reading
         time.sleep(0.005)

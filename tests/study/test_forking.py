@@ -247,7 +247,7 @@ def in_fresh_process(code: str) -> str:
         [sys.executable, "-c", f"{begin}\n{textwrap.dedent(code)}"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=True,
     )
     return done.stdout.strip()

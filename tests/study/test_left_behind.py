@@ -25,7 +25,7 @@ def test_supervisor_leaves_within_five_seconds_of_the_last_run(run_script: Runne
     ended_s = time.monotonic()
     pid = script_runs.supervisor_of(run_script.state)
     assert pid is not None
-    script_runs.wait_for(lambda: not script_runs.processes_of(run_script.state), "its end", 6)
+    script_runs.wait_for(lambda: not script_runs.processes_of(run_script.state), "its end")
     assert time.monotonic() - ended_s < 5
     assert script_runs.sockets_of(run_script.state) == []
 

@@ -41,7 +41,7 @@ def test_attempts_report_while_no_supervisor_can_be_started(run_script: Runner) 
         os.kill(supervisor, signal.SIGKILL)
         fcntl.flock(lock, fcntl.LOCK_EX)  # nobody else becomes the supervisor
         before = int(step.read_text())
-        wait_for(lambda: int(step.read_text()) > before + 10, "ten reports", 10)
+        wait_for(lambda: int(step.read_text()) > before + 10, "ten reports")
     (run_script.own / "go").touch()
     result = going.wait().ok()
     assert [trial.state.name for trial in result.study().trials] == ["COMPLETE"] * 2

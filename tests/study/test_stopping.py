@@ -41,7 +41,7 @@ def told(text: str) -> tuple[int, list[str]]:
         [sys.executable, "-c", textwrap.dedent(BEGIN) + textwrap.dedent(text)],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         cwd=ROOT,
     )
     assert "Traceback" not in done.stderr, done.stderr

@@ -63,7 +63,7 @@ def serve(state: StateFolder, chronicle: Chronicle) -> Iterator[Serve]:
     yield start
     for control in made:
         control.close()
-        control._thread.join(5.0)
+        control._thread.join(30.0)
         assert not control._thread.is_alive()
 
 
@@ -197,7 +197,7 @@ def test_who_waits_gets_the_next_one_at_once(
         began_s = time.monotonic()
         chronicle.tell("run", "started", "now")
         told = [one.result().said for one in waiting]
-        assert time.monotonic() - began_s < 5.0
+        assert time.monotonic() - began_s < 15.0
     assert all([one["text"] for one in each["entries"]] == ["now"] for each in told)
     assert chronicle._listeners == []
 
@@ -510,8 +510,8 @@ def test_it_ends_while_somebody_waits(
         time.sleep(0.005)
     began_s = time.monotonic()
     control.close()
-    assert time.monotonic() - began_s < 2.0
-    waiting.join(10.0)
+    assert time.monotonic() - began_s < 15.0
+    waiting.join(30.0)
     assert not waiting.is_alive()
 
 

@@ -165,7 +165,7 @@ def test_who_waits_is_woken(opened: Open) -> None:
     assert not chronicle.wait(0, 0.0)
     later = threading.Timer(0.05, tell, (chronicle, 1))
     later.start()
-    assert chronicle.wait(0, 10.0)
+    assert chronicle.wait(0, 30.0)
     later.join()
     assert not chronicle.wait(1, 0.0)
 

@@ -84,7 +84,7 @@ Put = Callable[[str], AmdSmiLibrary]
 def put(tmp_path: Path) -> Put:
     """Install a package of this code, and get who asks it."""
 
-    def put(code: str, limit_s: float = 10.0) -> AmdSmiLibrary:
+    def put(code: str, limit_s: float = 30.0) -> AmdSmiLibrary:
         folder = tmp_path / "amdsmi"
         folder.mkdir()
         (folder / "__init__.py").write_text(code)
@@ -206,12 +206,12 @@ def test_one_that_hangs_is_not_waited_for(put, tmp_path):
 import time
 def amdsmi_init(flag):
     open({str(tmp_path / "started")!r}, "w").close()
-    time.sleep(60)
+    time.sleep(600)
 """
     began_s = time.monotonic()
     with pytest.raises(ToolFailed, match=r"amdsmi: .* did not answer"):
         put(code, limit_s=1.0).cards()
-    assert time.monotonic() - began_s < 10
+    assert time.monotonic() - began_s < 60
     assert (tmp_path / "started").exists()
 
 
@@ -220,7 +220,7 @@ def test_a_child_whose_starter_is_gone_ends_itself(tmp_path):
     """The library may hang for ever; nobody is left then to kill who waits for it."""
     folder = tmp_path / "amdsmi"
     folder.mkdir()
-    (folder / "__init__.py").write_text("import time\ntime.sleep(60)")
+    (folder / "__init__.py").write_text("import time\ntime.sleep(600)")
     arguments = [sys.executable, "-I", amdsmi_library._CHILD, str(tmp_path), "0.2"]
     child = os.posix_spawn(sys.executable, arguments, os.environ)
     _, status = os.waitpid(child, 0)

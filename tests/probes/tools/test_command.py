@@ -15,13 +15,13 @@ SHELL = "/bin/sh"
 
 
 def test_what_it_says_and_how_it_ends() -> None:
-    said = run([SHELL, "-c", "echo out; echo err >&2; exit 3"], limit_s=10)
+    said = run([SHELL, "-c", "echo out; echo err >&2; exit 3"], limit_s=60)
     assert (said.stdout, said.stderr, said.exit_code) == ("out\n", "err\n", 3)
-    assert 0 < said.took_s < 10
+    assert 0 < said.took_s < 60
 
 
 def test_bytes_that_are_no_text_are_escaped() -> None:
-    assert run([SHELL, "-c", r"printf '\377'"], limit_s=10).stdout == "\\xff"
+    assert run([SHELL, "-c", r"printf '\377'"], limit_s=60).stdout == "\\xff"
 
 
 def test_it_has_no_terminal_no_input_and_the_language_of_the_parsers() -> None:
@@ -32,7 +32,7 @@ def test_it_has_no_terminal_no_input_and_the_language_of_the_parsers() -> None:
 
 def test_one_that_runs_wild_does_not_fill_the_memory() -> None:
     with pytest.raises(ToolFailed, match="sh says more than 4194304 bytes"):
-        run([SHELL, "-c", f"head -c {2 * MOST_BYTES} /dev/zero"], limit_s=20)
+        run([SHELL, "-c", f"head -c {2 * MOST_BYTES} /dev/zero"], limit_s=60)
     with pytest.raises(ToolFailed, match="yes did not answer in 1 s"):
         run(["/usr/bin/yes"], limit_s=0.6)
 
@@ -44,7 +44,7 @@ def test_one_that_hangs_is_ended_with_all_that_it_started(
     began_s = time.monotonic()
     with pytest.raises(ToolFailed, match="sh did not answer in 1 s"):
         run([SHELL, "-c", f"sleep 600 & echo $! > {pid}; wait"], limit_s=0.6)
-    assert time.monotonic() - began_s < 10
+    assert time.monotonic() - began_s < 60
     left = int(pid.read_text())
     wait_for(lambda: not is_running(left), "its child to be gone")
 
@@ -59,7 +59,7 @@ def is_running(pid: int) -> bool:
 def test_one_that_cannot_be_started_is_told(tmp_path: Path) -> None:
     (tmp_path / "tool").write_text("no program")
     with pytest.raises(ToolFailed, match="tool cannot be started: permission denied"):
-        run([str(tmp_path / "tool")], limit_s=10)
+        run([str(tmp_path / "tool")], limit_s=60)
 
 
 def test_it_is_looked_for_on_path_and_then_in_folders(
