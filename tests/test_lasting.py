@@ -138,6 +138,15 @@ def test_of_two_started_at_once_one_stays(desk: Desk) -> None:
     assert f"a supervisor runs already: pid {desk.supervisor().pid}, in" in desk("start")
 
 
+def kill_all(state: Path) -> list[int]:
+    """What was there to be killed: a process may have been forked since one looked."""
+    found = sorted(processes_of(state))
+    for pid in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return found
+
+
 def test_after_a_reboot_what_was_running_is_put_back(desk: Desk, tmp_path: Path) -> None:
     """All dies at once, and pids that the journal tells of are other processes' by now."""
     boot = tmp_path / "boot"
@@ -147,10 +156,7 @@ def test_after_a_reboot_what_was_running_is_put_back(desk: Desk, tmp_path: Path)
     try:
         run = desk.submit(desk.script(free=1))
         desk.two_running()
-        for pid in sorted(processes_of(desk.state.path)):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: not processes_of(desk.state.path), "the end of all")
+        wait_for(lambda: not kill_all(desk.state.path), "the end of all")
         boot.write_text("second\n")
         desk.go()
         desk("start")

@@ -20,6 +20,8 @@ from scheduler.interfaces.watch import frame
 from scheduler.machine.state import StateFolder
 
 COMMAND = [sys.executable, "-c", "from scheduler.interfaces.cli import main; main()", "status"]
+#: Redrawn every ten minutes, so that what comes earlier comes for a reason.
+RARELY = "from scheduler.interfaces import cli, watch; watch.EVERY_S = 600.0; cli.main()"
 
 
 def three(width: int) -> list[str]:
@@ -39,12 +41,14 @@ def test_what_has_no_room_is_counted() -> None:
 class Terminal:
     """A terminal of some size with ``status --watch`` on it."""
 
-    def __init__(self, columns: int, *arguments: str) -> None:
+    def __init__(self, columns: int) -> None:
         self.ours, self._theirs = os.openpty()
         self.resize(columns)
         environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
         self.watching = subprocess.Popen(
-            [*COMMAND, "--watch", *arguments], stdout=self._theirs, env=environment
+            [sys.executable, "-c", RARELY, "status", "--watch"],
+            stdout=self._theirs,
+            env=environment,
         )
         self.seen = b""
 
@@ -81,9 +85,7 @@ def test_a_new_size_is_drawn_at_once(terminal: Terminal) -> None:
     terminal.seen = b""
     terminal.resize(30)
     terminal.watching.send_signal(signal.SIGWINCH)
-    began_s = time.monotonic()
     terminal.read_until(b"no supervisor is running (the\x1b[K")
-    assert time.monotonic() - began_s < 0.9  # without a signal it is a second
     assert terminal.watching.poll() is None
 
 
@@ -94,7 +96,7 @@ def test_the_first_screen_comes_back(terminal: Terminal, number: signal.Signals)
     assert terminal.seen.startswith(b"\x1b[?1049h")
     terminal.watching.send_signal(number)
     terminal.read_until(b"\x1b[?1049l")
-    code = terminal.watching.wait(20.0)
+    code = terminal.watching.wait(60.0)
     assert code == (0 if number == signal.SIGINT else 128 + number)
 
 

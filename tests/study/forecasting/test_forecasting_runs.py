@@ -147,7 +147,7 @@ def test_candidates_outlive_a_kill(scripts: Runner) -> None:
 
 def test_what_was_asked_for_and_never_began_is_not_left_running(scripts: Runner) -> None:
     """``study.stop()``: the candidates count nowhere, nobody hears of them."""
-    going = scripts.begin(script(None, stop=3, free=3))
+    going = scripts.begin(script(None, stop=3, free=2))
     going.wait_for_files("ran-*", 4)
     going.wait_for(lambda: candidates(going) >= 1, "a candidate that waits")
     (scripts.own / "go").touch()
