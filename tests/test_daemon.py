@@ -347,13 +347,13 @@ def test_killed_its_successor_knows_what_runs_before_it_admits(
 
 def test_an_attempt_that_outlives_its_host_is_ended_and_then_it_leaves(state: StateFolder) -> None:
     """The host is a process of its own, killed without a word."""
-    supervisor = started(state)
     script = f"""
 import sys, time
 sys.path[:0] = {[str(path) for path in Path(__file__).parents[:2]]!r}
 from scheduler.machine.state import find
-from tests.test_daemon import Host
+from tests.test_daemon import Host, started
 host = Host(find())
+started(host.state)
 host.join()
 running = host.run_attempt()
 print(running.process.pid, flush=True)
@@ -362,7 +362,9 @@ time.sleep(120)
     host = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert host.stdout is not None
     attempt = processes.identify(int(host.stdout.readline()))
+    supervisor = supervisor_of(state)
     assert attempt is not None
+    assert supervisor is not None
     began_s = time.monotonic()
     host.kill()
     host.wait()

@@ -58,6 +58,8 @@ class SimulatedHost:
         self._world, self._next_job, self._tell = world, next_job, tell
         self._fresh: dict[int, Trial] = {}
         self._foretold: dict[int, Forecast | None] = {}  #: of the fresh
+        self._back: dict[int, Trial] = {}  #: have come back, as they came back, and wait
+        self._wished: dict[int, int | None] = {}  #: what these were last offered with
         self._next = 0
         self._top_up()
 
@@ -78,6 +80,7 @@ class SimulatedHost:
 
     def _start(self, attempt: Attempt) -> None:
         number = attempt.trial.number
+        self._back.pop(number, None)
         if number in self._fresh:
             del self._fresh[number]
             self._foretold.pop(number)
@@ -97,6 +100,14 @@ class SimulatedHost:
         if observation is not None:
             self.forecaster.add(observation)
             self._wish_anew()
+        if settle.again is not None:
+            self._back[number] = settle.again
+
+    def returned(self, again: Trial) -> Trial:
+        """What a trial that has come back is offered as now."""
+        trial = self.candidates.returned(again, self._forecast(self.jobs[again.number]))
+        self._wished[again.number] = trial.want_bytes
+        return trial
 
     def _refuse(self, refuse: Refuse) -> None:
         number = refuse.trial
@@ -127,6 +138,10 @@ class SimulatedHost:
             if want != trial.want_bytes:
                 self._fresh[number] = msgspec.structs.replace(trial, want_bytes=want)
                 self._world.offer(self._fresh[number])
+        for number, again in self._back.items():
+            before, trial = self._wished[number], self.returned(again)
+            if trial.want_bytes != before:
+                self._world.offer(trial)
 
     def _forecast(self, job: Job | None) -> Forecast | None:
         if not self._forecasts:
@@ -177,6 +192,9 @@ class Hosted:
         host = self.hosts.get(_run_of(action))
         if host is not None:
             host.perform(action)
+            if isinstance(action, Settle) and action.again is not None:
+                again = host.returned(action.again)
+                action = msgspec.structs.replace(action, again=again)
         self.world.perform(action)
 
 

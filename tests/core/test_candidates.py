@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import msgspec
+
+from scheduler.core.actions import Refuse
 from scheduler.core.candidates import (
     DOUBTFUL_COUNTS,
     DRAW_FREELY_AFTER,
@@ -10,6 +13,16 @@ from scheduler.core.candidates import (
     TRY_EVERY,
     Candidates,
 )
+from scheduler.core.forecast.observation import Forecast
+from scheduler.core.model import Trial
+
+OVERRAN = Trial(run="r", number=1, want_bytes=100, overruns=1, attempts=1)
+
+
+def forecast(size: int, expected: int | None = None, **more: str) -> Forecast:
+    return Forecast(
+        bytes=size, expected_bytes=expected or size, level=more.get("level", "quantile")
+    )
 
 
 def test_parameters_are_asked_for_ahead_only_where_memory_depends_on_them() -> None:
@@ -59,3 +72,30 @@ def test_one_that_fits_although_it_was_refused_lets_the_run_go_on() -> None:
     candidates.ended(tried, fits=True)
     assert candidates.stops is None
     assert candidates.room(needs_params=True) == LOOKAHEAD
+
+
+def test_who_overran_comes_back_with_what_has_been_learned_meanwhile() -> None:
+    candidates = Candidates()
+    assert candidates.returned(OVERRAN, forecast(300)).want_bytes == 300
+    assert candidates.returned(OVERRAN, forecast(80)) == OVERRAN  # it is seen to need more
+    assert candidates.returned(OVERRAN, None) == OVERRAN
+
+
+def test_who_is_to_be_alone_or_did_not_overrun_comes_back_as_it_is() -> None:
+    candidates = Candidates()
+    alone = msgspec.structs.replace(OVERRAN, alone=True)
+    pressed = msgspec.structs.replace(OVERRAN, overruns=0, contentions=1)
+    for one in (alone, pressed):
+        assert candidates.returned(one, forecast(300)) == one
+
+
+def test_who_overran_is_not_kept_waiting_for_more_than_there_is() -> None:
+    """For a margin: by the model it gets little more than is expected, by the peaks of all as much
+    as it was to have anyway."""
+    candidates = Candidates()
+    refuse = Refuse(run="r", trial=0, want_bytes=300, most_bytes=200, because="")
+    candidates.answer(Trial(run="r", number=0), refuse, None)
+    assert candidates.returned(OVERRAN, forecast(300)).want_bytes == 100
+    by_model = candidates.returned(OVERRAN, forecast(300, expected=150, level="model"))
+    assert by_model.want_bytes is not None
+    assert 150 <= by_model.want_bytes <= 200

@@ -95,6 +95,17 @@ def test_what_waits_is_offered_anew_once_more_is_known():
     assert wishes[-1] < 3 * GIB
 
 
+def test_who_comes_back_is_offered_what_was_learned_since():
+    """All need 3 GiB; the large trial that came back with 1.25 times its cap waits for them."""
+    tape = Tape()
+    jobs = [Job(peak_bytes=GIB * size, duration_s=100, ramp_s=10) for size in (9, 3, 3, 3)]
+    played(Workload(cards=(CARD,), trials=tuple(jobs), promise_bytes=2 * GIB), brain=tape)
+    offers = [event.trial for event in tape.events if isinstance(event, Offered)]
+    back = [(one.number, one.overruns, one.want_bytes) for one in offers if one.overruns]
+    renewed = [one for n, one in enumerate(back) if n and one[:2] in [it[:2] for it in back[:n]]]
+    assert renewed
+
+
 def test_refused_ones_are_answered_and_the_next_is_drawn():
     """Another brain on the same world: it refuses each even trial, and runs the others. Memory is
     known to follow a parameter, so trials are asked before they are offered."""

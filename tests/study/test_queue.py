@@ -143,6 +143,14 @@ def test_a_newer_wish_is_what_it_starts_with() -> None:
     assert waits.take(0, 0.0) == (newer, False)
 
 
+def test_so_is_one_of_a_trial_that_came_back() -> None:
+    waits = queue(3, back=[trial(1)])
+    newer = Trial(run="r", number=1, want_bytes=9)
+    assert waits.renew(newer)
+    assert waits.offered() == [newer]
+    assert waits.take(1, 0.0) == (newer, True)
+
+
 @given(st.lists(st.sampled_from(["take", "back", "turn"]), max_size=60), st.integers(0, 8))
 def test_no_number_is_given_twice(steps: list[str], n_trials: int) -> None:
     """Whatever happens in whatever order: new numbers are new and no more than asked for."""

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from scheduler.core.actions import Refuse, Settle
 from scheduler.core.candidates import Candidates
-from scheduler.core.forecast import Forecast
+from scheduler.core.forecast import Forecast, Value
 from scheduler.core.model import Budget, Trial
 from scheduler.study import inside
 from scheduler.study.forecasting.foreseen import Foreseen, foresee
@@ -41,6 +41,14 @@ class Asked:
     foreseen: Foreseen
 
 
+@dataclass(frozen=True, kw_only=True)
+class Returned:
+    """A trial that has come back in this life of the run, and waits. ``trial``: as it came back."""
+
+    trial: Trial
+    params: Mapping[str, Value]
+
+
 class Ahead:
     """*keeps_promise*: the user wants the promise that they gave, and no other."""
 
@@ -58,6 +66,7 @@ class Ahead:
         self._keeps_promise = keeps_promise
         self._candidates = Candidates(GRAIN_BYTES)
         self._waiting: dict[int, Asked] = {}
+        self._returned: dict[int, Returned] = {}
         self._usual: Forecast | None = None  #: of a trial whose parameters are not known
         self._shows_space = False  #: a trial has ended that shows what the objective suggests
 
@@ -93,17 +102,27 @@ class Ahead:
         return self._candidates.usual_bytes(None if self._keeps_promise() else self._usual)
 
     def _wanted(self, number: int) -> int | None:
-        """By a new trial, whether it was asked for or not."""
+        """By a trial that waits, whether it was asked for or not."""
+        back = self._returned.get(number)
+        if back is not None:
+            return self._again(back).want_bytes
         found = self._forecast(number)
         return self.want_bytes() if found is None else self._candidates.want_bytes(number, found)
 
     def _forecast(self, number: int) -> Forecast | None:
         """By the parameters of one that was asked for; None: too few of them are known."""
-        asked, forecaster = self._waiting.get(number), self._history.forecaster
-        if asked is None or forecaster is None or self._keeps_promise():
+        asked = self._waiting.get(number)
+        return None if asked is None else self._by_params(plain(asked.foreseen.values))
+
+    def _by_params(self, params: Mapping[str, Value]) -> Forecast | None:
+        forecaster = self._history.forecaster
+        if forecaster is None or self._keeps_promise() or not self._history.is_like(params):
             return None
-        params = plain(asked.foreseen.values)
-        return forecaster.forecast(params) if self._history.is_like(params) else None
+        return forecaster.forecast(params)
+
+    def _again(self, back: Returned) -> Trial:
+        """What it is offered as by now."""
+        return self._candidates.returned(back.trial, self._by_params(back.params))
 
     def _look_anew(self) -> None:
         forecaster = self._history.forecaster
@@ -131,6 +150,7 @@ class Ahead:
     def start(self, trial: Trial, *, returned: bool) -> tuple[Callable[[], optuna.Trial], Foreseen]:
         """An attempt starts: how its trial is got, in the thread that asks, and what of its
         parameters is settled."""
+        self._returned.pop(trial.number, None)
         asked = None if returned else self._waiting.pop(trial.number, None)
         if not returned:
             self._candidates.started(trial.number)
@@ -147,8 +167,14 @@ class Ahead:
         self._look_anew()
         return [one for trial in waiting if (one := self._renewed(trial)) is not None]
 
+    def returned(self, again: Trial, shown: Shown) -> Trial:
+        """What *again* is offered as, now that it has come back."""
+        back = Returned(trial=again, params=plain(shown.params))
+        self._returned[again.number] = back
+        return self._again(back)
+
     def _renewed(self, trial: Trial) -> Trial | None:
-        if trial.alone:
+        if trial.alone or (trial.attempts and trial.number not in self._returned):
             return None
         want, had = self._wanted(trial.number), trial.want_bytes
         if want == had:

@@ -120,11 +120,12 @@ class Queue:
         self._hand.append(trial)
 
     def renew(self, trial: Trial) -> bool:
-        """A new trial that waits is to be offered like this from now on; False: it does not."""
-        if trial.number not in self._fresh:
-            return False
-        self._fresh[trial.number] = trial
-        return True
+        """A trial that waits is to be offered like this from now on; False: it does not wait."""
+        for waiting in (self._fresh, self._back):
+            if trial.number in waiting:
+                waiting[trial.number] = trial
+                return True
+        return False
 
     def drop(self, number: int) -> None:
         """A new trial that waits no more: it was answered."""

@@ -295,10 +295,11 @@ class Server:
 
     def _settle(self, settle: Settle) -> None:
         shown = self._attempts.shown(settle.attempt)
-        for trial in self._call.ahead.learn(settle, shown, self._queue.new()):
+        for trial in self._call.ahead.learn(settle, shown, self._queue.offered()):
             if self._queue.renew(trial):
                 self._send(Offered(at_s=0.0, trial=trial))
         again = self._attempts.settle(settle)
         if again is not None:
+            again = self._call.ahead.returned(again, shown)
             self._queue.put_back(again)
             self._send(Offered(at_s=0.0, trial=again))

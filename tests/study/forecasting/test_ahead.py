@@ -139,6 +139,53 @@ def test_who_waits_has_another_wish_when_something_was_learned(tmp_path: Path) -
     assert newer.want_bytes > 1.2 * waiting.want_bytes
 
 
+def test_who_comes_back_is_offered_what_is_forecast_by_then(tmp_path: Path) -> None:
+    """Twice as much is needed as ever before; what was learned since it came back counts too."""
+    bench = Bench(tmp_path)
+    params = {"batch": 64, "rate": 0.5}
+    again = Trial(run="r", number=9, want_bytes=MIB, overruns=1, attempts=1)
+    came = bench.ahead.returned(again, Shown(params=params))
+    assert came.want_bytes is not None
+    assert 1 <= came.want_bytes / needed(64) < 1.5
+    other = Attempt(
+        id="r/8.1", trial=trial(8), device="host", promise_bytes=1, cap_bytes=None, started_at_s=0.0
+    )
+    waiting = [came]
+    for _ in range(4):
+        end = Settle(
+            attempt=other,
+            verdict=Verdict(kind="finished", because=""),
+            settlement="done",
+            peak_bytes=2 * needed(64),
+        )
+        waiting = bench.ahead.learn(end, Shown(params=params), waiting) or waiting
+    assert waiting[0].want_bytes is not None
+    assert waiting[0].want_bytes > 1.2 * came.want_bytes
+    bench.ahead.start(waiting[0], returned=True)
+    end = Settle(attempt=other, verdict=Verdict(kind="finished", because=""), settlement="done")
+    assert bench.ahead.learn(end, Shown(params=params), waiting) == []
+
+
+def test_what_an_earlier_life_put_back_is_offered_as_it_was(tmp_path: Path) -> None:
+    """Its parameters were not shown in this one."""
+    bench = Bench(tmp_path)
+    back = Trial(run="r", number=9, want_bytes=MIB, overruns=1, attempts=1)
+    end = Settle(
+        attempt=Attempt(
+            id="r/8.1",
+            trial=trial(8),
+            device="host",
+            promise_bytes=1,
+            cap_bytes=None,
+            started_at_s=0.0,
+        ),
+        verdict=Verdict(kind="finished", because=""),
+        settlement="done",
+        peak_bytes=needed(64),
+    )
+    assert bench.ahead.learn(end, Shown(params={"batch": 64, "rate": 0.5}), [back]) == []
+
+
 def test_what_only_its_margin_makes_too_big_is_offered_with_less_of_it(tmp_path: Path) -> None:
     """With company, and what is learned while it waits does not make it too big again."""
     bench = Bench(tmp_path)
