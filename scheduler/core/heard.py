@@ -47,11 +47,14 @@ _TRIED = re.compile(r"Tried to allocate " + _SIZE)
 _RESERVED = re.compile(_SIZE + r" is (?:allocated|reserved) by PyTorch")
 _UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
+#: What may have been, by one who does not know: Ray lists it whenever a worker is gone.
+_SUPPOSED = re.compile(r"There are some potential root causes\.[^\n]*")
+
 #: Exceptions that only pass on that something else ended: what came before them counts.
 _RELAY = re.compile(
     r"(?:.*\.)?(?:CalledProcessError|ChildFailedError|Process(?:Raised|Exited)Exception|SystemExit"
     r"|BrokenProcessPool|TerminatedWorkerError|WorkerCrashedError|RayTaskError|EngineDeadError"
-    r"|BrokenPipeError|ConnectionResetError|EOFError|DistBackendError|SignalException"
+    r"|(?:Actor|Node|Raylet|Owner)\w*DiedError|BrokenPipeError|ConnectionResetError|EOFError|DistBackendError|SignalException"
     r"|InternalError|UnknownError)"
 )
 _RELAYED = re.compile(
@@ -72,7 +75,7 @@ _LIBRARY = re.compile(
 #: an exception, and a driver that goes on does so without the run. A warning of Python's ends with
 #: the line that gave it; the one of leaked semaphores is given after the end.
 _WENT_ON = re.compile(
-    r"(?im)^(?![ \t]*[\w.]+(?:Error|Exception):)(?!.*\b(?:amdgpu|NVRM)\b)"
+    r"(?im)^(?![ \t]*[\w.]+(?:Error|Exception):)(?!and |or )(?!.*\b(?:amdgpu|NVRM)\b)"
     r"(?:[ \t]+warnings\.warn\((?!.?resource_tracker)|.*(?:caller indicates that this is not a fail"
     r"|(?<!.)(?!.*\b(?:may|might|can|could|should|would|please|try|consider|unable)\b).*"
     r"(?:\b(?:re-?try(?:ing)?|trying again)\b(?! (?:failed|limit|later))"
@@ -141,7 +144,9 @@ def _only_warns(text: str) -> bool:
 def tidied(text: str) -> str:
     """The text without tracebacks' frames and log prefixes, cut to what is worth a search."""
     lines = text[-_TEXT_LIMIT:].replace("\r", "\n")
-    return _FRAME.sub("", _LOG_PREFIX.sub("", _LONG_LINE.sub(r"\1", lines)))
+    for noise, kept in ((_LONG_LINE, r"\1"), (_LOG_PREFIX, ""), (_FRAME, ""), (_SUPPOSED, "")):
+        lines = noise.sub(kept, lines)
+    return lines
 
 
 def _after_going_on(text: str) -> str:

@@ -57,24 +57,32 @@ def _line(*words: str) -> str:
 #: A card is named, or its code speaks: sources of GPU kernels end in .cu and .cuh.
 _GPU = (
     r"(?:CUDA|[Cc]uda|cuMem|HIP|[Hh]ip[A-Z]|ROCm|rocm|MIOpen|[NR]CCL|GPU|gpu|VRAM|vram|NVIDIA"
-    r"|[Vv]ulkan|SYCL|OpenCL|\.cuh?[:(]\d)"
+    r"|[Vv]ulkan|[Dd]evice [Mm]emory|SYCL|OpenCL|\.cuh?[:(]\d)"
 )
 _GPU_STACK = r"(?:CUDA|HIP|ROCm|HSA|OpenCL|Vulkan|NVML|NVIDIA|GPU|MIOpen|Tensile|\w*BLAS|cuDNN)\b"
 #: The machine's memory is named, also where a GPU runtime is asked to pin it.
 _HOST = r"(?:bytes on host|[Pp]inned|[Pp]age-locked|\wMallocHost|\w[Hh]ost_?(?:[Mm]alloc|Alloc\b))"
-_SIZE = r"(?:\d[\d.,]* ?(?:[KMGTP]i?B?\b|[Bb]ytes)|(?:size|buffer):? \d{5})"
+_SIZE = r"(?:\d[\d.,]* ?(?:[KMGTP]i?[Bb]?\b|[Bb]ytes)|(?:size|buffer)(?:: ?| ?= ?| )\d{5})"
 _REFUSED = (
-    r"(?i:(?:fail\w*|unable|cannot|can't|could ?n[o']t|not available)(?: to)? (?:re)?alloc"
-    r"|alloc\w*(?: \w+)? (?:fail|error))"
+    r"(?i:(?:fail\w*|unable|cannot|can't|could ?n[o']t|not available)(?: to)?(?: be)? (?:re)?alloc"
+    r"|alloc\w*(?:(?: \w+){1,2}| of (?:size )?\d[\d.,]*(?: ?[KMGTP]?i?B| bytes)?)? (?:fail|error))"
 )
 _SHORT = r"(?i:out of (?:\w+ )?memory|\bOOM\b|(?:insufficient|not enough) (?:\w+ )?memory)"
 _NO_MEMORY = rf"(?:{_REFUSED}|{_SHORT})"
+#: CUDA and HIP number their errors alike (``cudaError_t``, ``hipError_t``). Device 2 is no error.
+_CODE = (
+    r"(?i:\b(?:cuda|hip)(?:api|runtime|driver)?(?:(?: \w+){0,2} )?(?:error|failure)\b"
+    r"(?: code)?\]?:? ?[\[(]?)"
+)
 _MISSING = r"(?:not|n't|cannot)(?: be)? (?:found|available|enabled|installed|detected|support)"
 
 #: Asked before the exception's class is, because they say more than the class does.
 BEFORE_CLASS = (
     # A request of an exabyte is a size that overflowed: no card satisfies it.
-    *_signs("user_error", {"torch": r"Tried to allocate more than 1EB"}),
+    *_signs(
+        "user_error",
+        {"torch": r"Tried to allocate (?:more than 1EB|\d{8,}(?:\.\d+)? GiB)"},
+    ),
     # CuPy's and RAPIDS' exceptions for the card derive from MemoryError, thrust's from bad_alloc.
     *_signs(
         "device_oom",
@@ -82,6 +90,7 @@ BEFORE_CLASS = (
             "thrust": r"bad_?alloc\w*: .{0,60}(?:[Cc]uda|CUDA|hip[A-Z]|HIP|out_of_memory)",
             "RMM": r"\brmm::(?:bad_alloc|out_of_memory)|RMM failure"
             r"|RMM.{0,60}(?i:out of memory|out_of_memory)",
+            "the encoder": r"(?:nvenc|nvdec|cuvid)[^\n]{0,80}(?i:out of memory)",
             "NCCL": r"Failed to (?:CUDA|HIP) [cm]alloc|(?i:cuda|hip) failure 2\b",
         },
     ),
@@ -98,7 +107,11 @@ BEFORE_CLASS = (
     ),
     # An index of the user's own out of range, seen by a kernel.
     *_signs(
-        "user_error", {"the kernel's assertion": r"device-side assert triggered|ErrorAssert\b"}
+        "user_error",
+        {
+            "the kernel's assertion": r"device-side assert triggered|ErrorAssert\b"
+            r"|\.cuh?:\d+: .{0,120}thread: [\s\S]{0,40}Assertion"
+        },
     ),
 )
 
@@ -111,7 +124,7 @@ CONFIGURATION = (
         "kernel",
         "the GPU compiler",
         r"out of resource: |(?i:(?:shared|local) memory .{0,20}limit.{0,20}exceeded)"
-        r"|uses too much shared data",
+        r"|uses too much shared data|scoped vmem|memory space [vs]mem",
     ),
     *_signs(
         "configuration",
@@ -128,7 +141,10 @@ CONFIGURATION = (
             r"|CUDA_ERROR_(?:SYSTEM_NOT_READY|NO_DEVICE|INVALID_DEVICE|NOT_INITIALIZED|SYSTEM_DRIVER_MISMATCH)"
             r"|forward compatibility was attempted|PTX .{0,40}(?:unsupported|JIT compil)"
             r"|unsupported (?:gpu|toolchain)|shared object initialization failed"
-            r"|unknown error - this may be due to an incorrectly set up",
+            r"|unknown error - this may be due to an incorrectly set up"
+            r"|CUDA_ERROR_(?:UNSUPPORTED|INVALID)_PTX\w*|(?i:at least one (?:gpu|cuda )?device\b)"
+            rf"|{_CODE}(?:3|35|38|46|100|101|200|209|218|222|803|804)\b",
+            "NCCL": r"Duplicate GPU detected|no socket interface found|Failed to bind NVLink",
             "torch": r"Cannot re-initialize CUDA in forked|Invalid device id"
             r"|Attempting to deserialize object on a? ?CUDA device|Found no NVIDIA driver"
             r"|NVIDIA driver on your system is too old|Torch is not able to use GPU"
@@ -184,7 +200,8 @@ GPU_FAULT = (
             r"|(?:cuda|hip)Error(?:IllegalAddress|MisalignedAddress|LaunchTimeOut|ECC\w+)"
             r"|CUDA_ERROR_(?:ILLEGAL|MISALIGNED|ECC)\w*|invalid program counter"
             r"|ErrorDeviceLost|device lost|hipErrorUnknown|CUDA error: unknown error"
-            r"|cuda runtime error \(30\)|device halted",
+            r"|GPU memory access fault|device halted"
+            rf"|{_CODE}(?:30|214|220|700|702|714|715|716|717|718|999)\b",
             "the driver": r"(?i)GPU reset\b|ring \S+ (?:timeout|reset)|VM_L2_PROTECTION_FAULT"
             r"|NVRM: Xid|fallen off the bus|GPU is lost|GPU recovery|page fault \(src_id"
             r"|\[gfxhub\].{0,20}page fault|VRAM is lost|device wedged|mode[12] reset"
@@ -218,9 +235,13 @@ HOST_OOM = (
             r"|(?i:java heap space|javascript heap out of memory|runtime: out of memory)",
             "the kernel": r"Out of memory: Kill|[Mm]emory cgroup out of memory|invoked oom-killer"
             r"|\b(?i:oom)[-_ ]kill(?:er|ed|:|'| event)|oom_reaper: reaped|OOMKill",
+            "the system's limits": r"(?i)(?:over|above|beyond|exceed\w*) (?:\w+ )?memory limit of"
+            r"|tried to (?:allocate|use) more memory than|low on resource: memory"
+            r"|(?:requires?|needs?) more system memory",
             "who killed it": r"(?i)\bkill(?:ed|ing)\b.{0,40}\b(?:due to|because of|after)\b.{0,40}"
             r"\bmemory|\bcancelled\b.{0,60}\bmemory|job killed: v?mem",
             "Slurm": r"srun: .{0,80}Out Of Memory|oom_kill event|OUT_OF_MEMORY \(?ended"
+            r"|State: OUT_OF_ME"
             r"|[Ee]xceeded (?:job|step) memory limit|TERM_MEMLIMIT",
             "an OOM daemon": r"systemd-oomd.{0,80}[Kk]ill|earlyoom|low memory! at or below"
             r"|memory pressure.{0,80}[Kk]ill|oomd\.service.{0,80}[Kk]ill",
@@ -244,8 +265,8 @@ DEVICE_OOM = (
         "device_oom",
         {
             "the allocator": _line(_GPU, _REFUSED, _SIZE),
-            "torch": r"(?:CUDA|HIP|XPU) out of memory\.\s+Tried|MPS backend out of memory \("
-            r"|cuda runtime error \(2\)|CUDACachingAllocator\.cpp.{0,20}INTERNAL ASSERT"
+            "torch": r"[A-Z]{2,5} out of memory\.\s+Tried|MPS backend out of memory \("
+            rf"|{_CODE}2\b|CUDACachingAllocator\.cpp.{0, 20}INTERNAL ASSERT"
             r"|INTERNAL ASSERT.{0,80}CUDACachingAllocator",
             "the GPU runtime": r"CUDA_ERROR_OUT_OF_MEMORY|(?:cuda|hip)ErrorMemoryAllocation"
             r"|hipErrorOutOfMemory|ErrorOutOfDeviceMemory|ERROR_OUT_OF_DEVICE_MEMORY"
@@ -253,6 +274,7 @@ DEVICE_OOM = (
             r"|(?:cuda|hip|cuMem)\w*(?:[Mm]alloc|Alloc)\w*(?:\([^\n]{0,80}\))?[^\n]{0,40}"
             r"(?:failed|out of memory)",
             "TensorFlow": r"Dst tensor is not initialized",
+            "TensorRT": r"Requested amount of GPU memory",
             "CatBoost": r"TOutOfMemoryError|not enough memory for tree-ctrs",
             "vLLM": r"No available memory for the cache blocks|desired GPU memory utilization"
             r"|KV cache is needed, which is larger than|CUDA out of memory occurred when warming",
@@ -281,7 +303,7 @@ DEVICE_OOM = (
         r"\w+_STATUS_(?:ALLOC_FAILED|ALLOCATION_FAILED)|rocblas_status_memory_error"
         r"|miopenStatusAllocFailed|HSA_STATUS_ERROR_OUT_OF_RESOURCES"
         r"|CUBLAS_STATUS_NOT_INITIALIZED|CUDNN_STATUS_NOT_INITIALIZED"
-        r"|[Rr]esource allocation failed",
+        r"|[Rr]esource allocation failed|Unable to find a valid cuDNN algorithm",
     ),
     # No card is named. ONNX Runtime's arena says the same on one; its first provider is the CPU.
     _doubtful("host_oom", "whose", "the allocator", _line(_REFUSED, _SIZE)),
@@ -327,7 +349,7 @@ CLASSES: tuple[tuple[re.Pattern[str], TextKind], ...] = (
     (re.compile(r"torch(?:\.cuda|\._C)?\._?OutOfMemoryError"), "device_oom"),
     (re.compile(r"cupy(?:_backends)?\.[\w.]*OutOfMemoryError"), "device_oom"),
     (re.compile(r"numpy(?:\._?core)?\._exceptions\.(?:_Array)?MemoryError"), "host_oom"),
-    (re.compile(r"ray\.exceptions\.OutOfMemoryError"), "host_oom"),
+    (re.compile(r"ray\.[\w.]*OutOfMemoryError"), "host_oom"),
     (re.compile(r"(?:pyarrow\.lib\.)?ArrowMemoryError"), "host_oom"),
     (re.compile(r"(?:builtins\.)?MemoryError"), "host_oom"),
     (re.compile(r"(?:builtins\.)?KeyboardInterrupt"), "unknown_kill"),

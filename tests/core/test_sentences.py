@@ -33,6 +33,14 @@ DEVICE = [
     "tensorflow.errors_impl.InternalError: Blas GEMM launch failed",
     "[W 10:00:00] Trial 8 failed because of: OutOfMemoryError('HIP out of memory. Tried to"
     " allocate 16.00 MiB')",
+    "RuntimeError: Pool a/tensor.h 16\ncuda failed with error 2 out of memory.",
+    "[hiperror](2) in hipMalloc(&rows)",
+    "RuntimeError: NPU out of memory. Tried to allocate 26.00 MiB (NPU 0; 28.50 GiB total)",
+    "vulkan: Device memory allocation of size 313262080 failed.",
+    "Requested amount of GPU memory (57662592 bytes) could not be allocated.\nterminate called",
+    "[hevc_nvenc @ 0x6] InitializeEncoder failed: out of memory (10):\nCannot allocate memory",
+    "    self.groups)\nRuntimeError: Unable to find a valid cuDNN algorithm to run convolution",
+    "ERROR Your GPU ran out of memory with max_len 9. We recommend\nless of it\nand trying again.",
 ]
 HOST = [
     "cuda_driver.cc:806] failed to alloc 4294967296 bytes on host: CUDA_ERROR_OUT_OF_MEMORY",
@@ -48,9 +56,19 @@ HOST = [
     "init.cc:9 include/shm.h:28 NCCL WARN Call to posix_fallocate failed : No space left on device",
     "RuntimeError: DataLoader worker (pid 5) is killed by signal: Bus error. ",
     "raylet: 6 Workers (tasks / actors) killed due to memory pressure (OOM)",
+    "ray.memory_monitor.RayOutOfMemoryError: More than 95% of the memory on node a is used",
+    "R: cannot allocate vector of size 11.8 Gb\nExecution halted",
+    "Docker job has gone over memory limit of 16384 Mb",
+    "Your notebook tried to allocate more memory than is available. It has restarted.",
+    "Evicted 10m kubelet The node was low on resource: memory. Threshold quantity: 100Mi",
+    "Error: model requires more system memory (44.0 GiB) than is available (7.6 GiB)",
+    "Cluster: hawk\nState: OUT_OF_MEMORY (exit code 0)\nNodes: 1",
     "slurmstepd: error: *** JOB 6 ON n1 CANCELLED AT 2026-01-01 DUE TO MEMORY LIMIT ***",
 ]
 FAULT = [
+    "numba.cuda.cudadrv.driver.CudaAPIError: [700] Call to cuMemcpyDtoH results in UNKNOWN",
+    "CUDA error 700 at detector.cpp:90",
+    'runtime.cpp:2026: VMFaultHandler ... "GPU memory access fault"',
     "Memory critical error by agent node-0 (Agent handle: 0x5) on address 0x7f. Reason: in use.",
     "rocdevice.cpp: Queue 0x7f aborting with error : HSA_STATUS_ERROR: generic. code: 0x1000",
     "amdgpu: Queue preemption failed for queue with doorbell_id: 80004008",
@@ -60,6 +78,10 @@ FAULT = [
     "HW Exception by GPU node-1 reason :GPU Hang\nAborted (core dumped)\nall benchmarks finished",
 ]
 CONFIGURATION = [
+    "CudaAPIError: [222] Call to cuModuleLoadDataEx\nresults in CUDA_ERROR_UNSUPPORTED_PTX_VERSION",
+    "XGBoostError: [01:03:54] hist.cu:787: Check failed: id >= 0 : Must have at least one device",
+    "torch.distributed.DistBackendError: NCCL error in: a.cpp:1275\nLast error:\n"
+    "Duplicate GPU detected : rank 0 and rank 4 both on CUDA device 1000",
     "numba.cuda.cudadrv.error.CudaSupportError: \nCUDA driver library cannot be found.",
     "RuntimeError: Can't initialize NVML",
     "RuntimeError: CUDNN failure 1002: CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH",
@@ -71,6 +93,10 @@ CONFIGURATION = [
     "InductorError: OutOfMemoryError: out of resource: triton_red Required: 131072",
 ]
 USER = [
+    "RuntimeError: CUDA out of memory. Tried to allocate 17179869183.95 GiB (GPU 0; 23.65 GiB)",
+    "a/IndexKernel.cu:92: operator(): block: [16,0,0], thread: [0,0,0]\n"
+    'Assertion `i < size && "index out of bounds"` failed.',
+    "ValueError: device cuda:3 has 2 rows",
     "ValueError: batch size 4096 is too large for the GPU memory budget of 16 GB",
     "AssertionError: the model needs 20.1 GiB, the card has 16 GiB",
     "KeyError: 'gpu_memory_mb'",
@@ -95,6 +121,9 @@ SURVIVED = [
 ]
 WARNED = ["W tensorflow/dso_loader.cc:64] Could not load dynamic library 'libcudart.so.11.0'"]
 UNKNOWN = [
+    "ray.exceptions.ActorDiedError: The actor died. There are some potential root causes. (1) The"
+    " process is killed by SIGKILL by OOM killer due to high memory usage. (2) ray stop is called.",
+    "DTensor(device='cuda:3')",
     "requests.exceptions.ConnectionError: Max retries exceeded with url: /model",
     "torch.distributed.elastic.multiprocessing.api.SignalException: got signal: 15",
     "RuntimeError: DataLoader worker (pid 5) is killed by signal: Segmentation fault. ",
