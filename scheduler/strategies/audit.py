@@ -71,7 +71,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         if self.saved_share is not None:
             start += f" saved {100 * self.saved_share:.0f} % of the {self.saved_of}"
         if self.controls == 0:
-            return f"{start}; no control, let run on to see what was lost, has ended yet"
+            return f"{start}; no control has run on to its end to tell what it lost"
         return (
             f"{start}; {self.false} of {self.controls} controls would have mattered, at most "
             f"{100 * self.at_most:.0f} % with {100 * self.confidence:.0f} % confidence"

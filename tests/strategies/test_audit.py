@@ -99,7 +99,7 @@ def test_a_control_without_an_end_that_counts_did_not_matter(end: float | None) 
 def test_without_controls_nothing_is_known() -> None:
     found = audit(study([], pruned=20), "maximize")
     assert (found.low, found.high) == (0.0, 1.0)
-    assert "has ended yet" in found.sentence()
+    assert "to tell what it lost" in found.sentence()
     assert audit([], "maximize").sentence() == "nothing has been pruned"
 
 
