@@ -38,7 +38,7 @@ _EXCEPTION = re.compile(
     r"(?m)^[ \t]*((?:[A-Za-z_]\w*\.)*(?:_?[A-Z]\w*"
     r"(?:Error|Exception|Exit|Interrupt|OutOfResources|BrokenProcessPool|KilledWorker)|Exception)"
     r"|(?<=\(most recent call last\):\n)[A-Za-z_][\w.]*(?=:))"
-    r"(?::|[ \t]*$)"
+    r"(?::|[ \t`'\"]*$)"
 )
 _CAUSE = "The above exception was the direct cause of the following exception"
 _SIZE = r"([\d.]+) (bytes|[KMGT]iB)"
@@ -89,7 +89,7 @@ _WENT_ON = re.compile(
 
 #: A last line that no failed run ends with, unless it holds a sign itself.
 _ENDED_WELL = re.compile(
-    r"(?i)(?!.*(?:\bnot\b|error|fail|abort|kill|exit|exception|reset|shut))"
+    r"(?i)(?!.*(?:\bnot\b|process finished with|error|fail|abort|kill|exit|exception|reset|shut))"
     r".*(?:(?-i:\bINFO\b)|\b(?:done|finished|completed?|success\w*|saved|passed|as expected)\b"
     r"|\blistening on\b|\bok\W*$|\b(?:epoch|step|iter\w*)\W{0,3}\d.*(?:loss|acc|metric)).*"
 )

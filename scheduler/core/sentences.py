@@ -168,7 +168,8 @@ CONFIGURATION = (
             r"|couldn't communicate with the NVIDIA driver",
             "the library's build": r"(?:GPU|CUDA) Tree Learner was not enabled"
             rf"|compiled without {_GPU_STACK}|not (?:built|compiled) with {_GPU_STACK}"
-            r"|Unable to initialize backend '(?:cuda|rocm|gpu)'|CUDA Setup failed",
+            r"|Unable to initialize backend '(?:cuda|rocm|gpu)'"
+            r"|Unknown backend '?(?:cuda|rocm|hip|gpu)\b|CUDA Setup failed",
             "the set-up": rf"\b{_GPU_STACK}(?:(?!(?i:memory)).){{0,40}}{_MISSING}"
             r"|n['o]t support .{0,20}(?i:\bgpu)\b|compute capability"
             r"|only (?:support|avail)\w+ .{0,30}(?:GPUs|CUDA devices)"
@@ -224,7 +225,7 @@ HOST_OOM = (
             r"|Allocator \(\w*cpu\w*\) ran out of memory",
             "NumPy": r"Unable to allocate (?:[\d.]+ \w+ for an )?array",
             "OpenCL": r"(?i)out[ _]of[ _]host[ _]memory",
-            "C++": r"(?m)\bstd::bad_alloc\b|(?:^|(?:Error|Exception): )bad allocation",
+            "C++": r"(?m)\bstd::bad_alloc\b|(?:^|\] |(?:Error|Exception): )bad allocation",
             "Python": r"(?<!\w)MemoryError\(|(?:Fatal Python error: \w+|C error): out of memory",
             "the system": r"\[Errno 12\]|[Cc]annot allocate memory|\(os error 12\)"
             r"|error code 12\b|paging file is too small|os error 1455|virtual memory exhausted"
@@ -338,7 +339,8 @@ HINTS = (
         "unknown",
         {
             "the network": r"Max retries exceeded|[Cc]onnection (?:refused|reset|timed out)"
-            r"|in name resolution|database is locked"
+            r"|in name resolution|database is locked|collective operation timeout"
+            r"|Input/output error"
         },
     ),
 )
@@ -349,7 +351,7 @@ CLASSES: tuple[tuple[re.Pattern[str], TextKind], ...] = (
     (re.compile(r"torch(?:\.cuda|\._C)?\._?OutOfMemoryError"), "device_oom"),
     (re.compile(r"cupy(?:_backends)?\.[\w.]*OutOfMemoryError"), "device_oom"),
     (re.compile(r"numpy(?:\._?core)?\._exceptions\.(?:_Array)?MemoryError"), "host_oom"),
-    (re.compile(r"ray\.[\w.]*OutOfMemoryError"), "host_oom"),
+    (re.compile(r"ray\.[\w.]*(?:OutOfMemory|ObjectStoreFull)Error"), "host_oom"),
     (re.compile(r"(?:pyarrow\.lib\.)?ArrowMemoryError"), "host_oom"),
     (re.compile(r"(?:builtins\.)?MemoryError"), "host_oom"),
     (re.compile(r"(?:builtins\.)?KeyboardInterrupt"), "unknown_kill"),

@@ -40,6 +40,7 @@ DEVICE = [
     "Requested amount of GPU memory (57662592 bytes) could not be allocated.\nterminate called",
     "[hevc_nvenc @ 0x6] InitializeEncoder failed: out of memory (10):\nCannot allocate memory",
     "    self.groups)\nRuntimeError: Unable to find a valid cuDNN algorithm to run convolution",
+    "RuntimeError: CUDA out of memory. Tried to allocate 7.03 GiB (GPU 0)\n\nProcess finished with",
     "ERROR Your GPU ran out of memory with max_len 9. We recommend\nless of it\nand trying again.",
 ]
 HOST = [
@@ -57,6 +58,9 @@ HOST = [
     "RuntimeError: DataLoader worker (pid 5) is killed by signal: Bus error. ",
     "raylet: 6 Workers (tasks / actors) killed due to memory pressure (OOM)",
     "ray.memory_monitor.RayOutOfMemoryError: More than 95% of the memory on node a is used",
+    "ray.exceptions.ObjectStoreFullError: Failed to put object ff in object store: it is full.",
+    "  new = empty(newshape, arr.dtype)\n      MemoryError`",
+    "[LightGBM] [Warning] bad allocation\nexited with code -1073740791.",
     "R: cannot allocate vector of size 11.8 Gb\nExecution halted",
     "Docker job has gone over memory limit of 16384 Mb",
     "Your notebook tried to allocate more memory than is available. It has restarted.",
@@ -78,6 +82,7 @@ FAULT = [
     "HW Exception by GPU node-1 reason :GPU Hang\nAborted (core dumped)\nall benchmarks finished",
 ]
 CONFIGURATION = [
+    "RuntimeError: Unknown backend rocm. Available backends are ['cpu']",
     "CudaAPIError: [222] Call to cuModuleLoadDataEx\nresults in CUDA_ERROR_UNSUPPORTED_PTX_VERSION",
     "XGBoostError: [01:03:54] hist.cu:787: Check failed: id >= 0 : Must have at least one device",
     "torch.distributed.DistBackendError: NCCL error in: a.cpp:1275\nLast error:\n"
@@ -124,6 +129,7 @@ UNKNOWN = [
     "ray.exceptions.ActorDiedError: The actor died. There are some potential root causes. (1) The"
     " process is killed by SIGKILL by OOM killer due to high memory usage. (2) ray stop is called.",
     "DTensor(device='cuda:3')",
+    "RuntimeError: NCCL aborted. Reason: Watchdog caught collective operation timeout: WorkNCCL()",
     "requests.exceptions.ConnectionError: Max retries exceeded with url: /model",
     "torch.distributed.elastic.multiprocessing.api.SignalException: got signal: 15",
     "RuntimeError: DataLoader worker (pid 5) is killed by signal: Segmentation fault. ",
