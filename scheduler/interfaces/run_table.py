@@ -64,7 +64,8 @@ def _standing(run: RunOverview, now_s: float) -> Iterator[str]:
         yield f"number {run.place} in the queue"
     if spec is not None and spec.priority and not run.is_over:
         yield f"priority {spec.priority}"
-    if spec is not None and spec.after and run.state == "queued":
+    has_begun = status is not None and status.started_at_s is not None
+    if spec is not None and spec.after and run.state == "queued" and not has_begun:
         yield f"after {' and '.join(spec.after)}"
     said_so = status is not None and status.state == run.state
     if status is not None and said_so and run.is_over:

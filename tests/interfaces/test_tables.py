@@ -273,6 +273,16 @@ def test_the_queue_stands_behind_what_runs_in_its_order() -> None:
     assert "  next    4 runs are running already; it is their turn first" in lines
 
 
+def test_one_that_has_begun_waits_for_no_other_run() -> None:
+    """It was interrupted, and is queued to go on."""
+    one = queued(2, 1, after=("train-1",))
+    begun = msgspec.structs.replace(one.status, started_at_s=NOW_S - 60)
+    lines = overview_lines(
+        msgspec.structs.replace(report(), runs=(msgspec.structs.replace(one, status=begun),)), 80
+    )
+    assert "later-2  queued  number 1 in the queue; priority 5" in lines
+
+
 @pytest.mark.parametrize(
     ("said", "kept", "way_on"),
     [
