@@ -22,7 +22,8 @@ from scheduler.core.forecast.observation import (
     Value,
 )
 
-LEAST = 10  #: peaks, with which there is a model
+LEAST = 8  #: peaks, with which there is a model
+FOLLOWED = 10  #: peaks, with which broken promises widen its margin, for a long time
 WATCHED = 20  #: peaks, with which its errors tell of a drift
 BETTER = 0.95  #: of the quantile's promises: so small the model's have to be to be used
 REFIT = 12  #: a model is fitted anew when this part of its trials is new
@@ -162,6 +163,8 @@ class Forecaster:
         wanted, expected = self._history.quantile(self._share)
         level: Level = "quantile"
         known = self._history.peaks()
+        if known < LEAST:  # so few tell nothing of what is beyond the largest
+            wanted = min(wanted, self._history.most_needed())
         # As long as none has needed more than the promise, so few are no reason to go beyond it:
         # else one of 6 GiB asks for 9, and of two that fit in 14 one waits.
         if self._promise_bytes is not None and known < SETTLED:
@@ -174,7 +177,8 @@ class Forecaster:
             bytes=int(wanted),
             expected_bytes=int(min(wanted, expected)),
             level=level,
-            doubtful=wanted > self._history.largest(),
+            doubtful=known < LEAST or wanted > self._history.largest(),
+            needed_bytes=int(self._history.most_needed()),
         )
 
     def _by_model(self, guess: Guess) -> Forecast:
@@ -202,7 +206,7 @@ class Forecaster:
 
     def _follow(self, it: Observation) -> int:
         """Widens or narrows the margin. Says how many of the last trials are of another kind."""
-        if self._model is None:
+        if self._model is None or len(self._model.peaks) < FOLLOWED:
             return 0
         guess = self._model.guess(it.params, self._history.era_of(it.version))
         promise = self._followed_reach.promise(guess, self._factor)

@@ -12,7 +12,7 @@ import pytest
 from trainings import GB, params, peak, told, trials
 
 from scheduler.core.forecast import Forecaster, Observation
-from scheduler.core.forecast.observation import LENT
+from scheduler.core.forecast.observation import LENT, LENT_OF_FEW
 
 BIG = {"batch": 256, "width": 1024, "optimizer": "adam", "lr": 1e-3}
 SMALL = {"batch": 16, "width": 64, "optimizer": "sgd", "lr": 1e-3}
@@ -186,16 +186,33 @@ def test_what_only_its_margin_makes_too_big_is_promised_what_it_most_likely_need
     assert said.within(needs - 1) == wants
 
 
+def test_the_first_few_are_promised_the_most_that_one_has_needed():
+    """What is beyond the largest of seven nobody knows, and a guess at it leaves memory idle."""
+    sizes = [3 * GB, 9 * GB, 5 * GB, 4 * GB, 7 * GB, 6 * GB, 8 * GB, 2 * GB]
+    peaks = [Observation(params={}, bytes=size) for size in sizes]
+    few = told(*peaks[:-1]).forecast(None)
+    assert few is not None
+    assert (few.bytes, few.promise_bytes, few.doubtful) == (9 * GB, 9 * GB, True)
+    more = told(*peaks).forecast(None)
+    assert more is not None
+    assert more.bytes > 9 * GB
+
+
 def test_the_last_part_of_the_margin_is_lent_by_the_reserve():
-    """By the model only, and never below what is expected."""
+    """Never below what is expected, nor below what one has needed. What many have shown is lent
+    nothing of."""
     by_model = told(*trials(1, 40)).forecast(BIG)
     assert by_model is not None
     assert by_model.level == "model"
     lent = int(by_model.bytes / LENT)
     assert by_model.promise_bytes == max(lent, by_model.expected_bytes) < by_model.bytes
-    usual = told(*trials(1, 40)).forecast(None)
-    assert usual is not None
-    assert usual.promise_bytes == usual.bytes
+    few, many = told(*trials(1, 8)).forecast(None), told(*trials(1, 100)).forecast(None)
+    assert few is not None
+    assert many is not None
+    assert few.level == many.level == "quantile"
+    assert few.needed_bytes <= few.promise_bytes < few.bytes
+    assert few.promise_bytes >= int(few.bytes / LENT_OF_FEW)
+    assert many.promise_bytes == many.bytes
 
 
 def test_one_in_25_needs_twice_as_much_and_no_promise_is_absurd():
