@@ -180,3 +180,17 @@ def test_capacity_is_told_as_pruned(study: optuna.Study, record: Record) -> None
     assert states(study) == ["PRUNED"]
     assert study.trials[0].system_attrs[CAPACITY] == "it needs 30 GiB"
     assert resume.counts(record)["capacity"] == 1
+
+
+def test_a_trial_that_waits_for_more_memory_than_it_came_back_with_is_still_itself(
+    record: Record,
+) -> None:
+    """What it is promised was forecast anew while it waited."""
+    first = record.ask(trial(0), returned=False)
+    x = first.suggest_float("x", 0, 1)
+    record.put_back(first.number, trial(0, overruns=1, want_bytes=5))
+    newer = trial(0, overruns=1, want_bytes=9)
+    clone = record.ask(newer, returned=True)
+    assert clone.suggest_float("x", 0, 1) == x
+    assert not record.study.get_trials(states=(TrialState.WAITING,))
+    assert record.study.trials[clone.number].system_attrs[MARK]["trial"]["want_bytes"] == 9

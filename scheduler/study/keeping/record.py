@@ -128,7 +128,8 @@ class Record:
         for frozen in self._all((TrialState.WAITING,)):
             other_mark = self._mark(frozen)
             is_free = frozen.system_attrs.get(MARK) is None and WITHDRAWN not in frozen.system_attrs
-            is_it = other_mark is not None and other_mark.trial == mark.trial
+            # By its number: what it is promised may have been forecast anew while it waited.
+            is_it = other_mark is not None and other_mark.trial.number == mark.trial.number
             if is_it if returned else is_free:
                 trial_id = inside.trial_id_of(frozen)
                 storage.set_trial_system_attr(trial_id, MARK, msgspec.to_builtins(mark))
