@@ -56,7 +56,13 @@ def _look(state: State, device: DeviceState) -> list[Note]:
     if device.throughput.limit != before.limit:
         state.touch(device.key)
     return [
-        state.note_at_once(device, (turn.before, turn.after), turn.because, turn.evidence)
+        state.note_of_device(
+            device,
+            "concurrency",
+            (turn.before, turn.after),
+            turn.because,
+            evidence=turn.evidence,
+        )
         for turn in turns
         if turn is not None
     ]

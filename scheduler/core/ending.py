@@ -14,7 +14,7 @@ from scheduler.core.events import Exited, Vanished
 from scheduler.core.faults import Fault, Outage
 from scheduler.core.growth import is_still
 from scheduler.core.life import Lease, Releasing, is_active, is_outgrown
-from scheduler.core.model import Attempt, Change, Evidence, Verdict
+from scheduler.core.model import Attempt, Evidence, Verdict
 from scheduler.core.reasons import at_once
 from scheduler.core.records import DeviceState
 from scheduler.core.retry import Ending, Sequel, changes, follow
@@ -220,20 +220,8 @@ def _tell_of_service(
     concerned = [
         run.run.id for run in state.runs.values() if run.joined and device.budget.is_for(run.run)
     ]
-    before, after = before_after
     return [
-        state.note(
-            Change(
-                at_s=state.now_s,
-                what="service",
-                run=run,
-                trial=None,
-                device=device.key,
-                before=before,
-                after=after,
-                because=because,
-            )
-        )
+        state.note_of_device(device, "service", before_after, because, run=run)
         for run in concerned or (None,)
     ]
 
@@ -283,7 +271,8 @@ def _learn(state: State, device: DeviceState, ending: Ending, sequel: Sequel) ->
     if device.limit.at_most == before.at_most:
         return []
     before_after = at_once(before.at_most), at_once(device.limit.at_most)
-    return [state.note_at_once(device, before_after, _because_of(ending.verdict, before))]
+    because = _because_of(ending.verdict, before)
+    return [state.note_of_device(device, "concurrency", before_after, because)]
 
 
 def _keeps_concurrency(state: State, device: DeviceState, attempt: Attempt) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice
+from typing import Literal
 
 import msgspec
 
@@ -240,16 +241,23 @@ class State(Rooms):
         self.changes.append(change)
         return Note(change=change)
 
-    def note_at_once(
-        self, device: DeviceState, before_after: tuple[str, str], because: str, evidence: str = ""
+    def note_of_device(
+        self,
+        device: DeviceState,
+        what: Literal["concurrency", "service"],
+        before_after: tuple[str, str],
+        because: str,
+        *,
+        run: str | None = None,
+        evidence: str = "",
     ) -> Note:
-        """How many run at once on *device* has changed: a change of no run's in particular."""
+        """A change of no trial's in particular. *run* None: of no run's either."""
         before, after = before_after
         return self.note(
             Change(
                 at_s=self.now_s,
-                what="concurrency",
-                run=None,
+                what=what,
+                run=run,
                 trial=None,
                 device=device.key,
                 before=before,

@@ -11,7 +11,7 @@ import msgspec
 
 from scheduler.core.forecast import conformal, quantile
 from scheduler.core.forecast.drift import Watch
-from scheduler.core.forecast.history import KEPT, SETTLED, History
+from scheduler.core.forecast.history import KEPT, History
 from scheduler.core.forecast.model import Guess, Model, fit
 from scheduler.core.forecast.observation import (
     Belief,
@@ -162,23 +162,21 @@ class Forecaster:
     def _by_quantile(self) -> Forecast:
         wanted, expected = self._history.quantile(self._share)
         level: Level = "quantile"
-        known = self._history.peaks()
-        if known < LEAST:  # so few tell nothing of what is beyond the largest
-            wanted = min(wanted, self._history.most_needed())
-        # As long as none has needed more than the promise, so few are no reason to go beyond it:
-        # else one of 6 GiB asks for 9, and of two that fit in 14 one waits.
-        if self._promise_bytes is not None and known < SETTLED:
-            least = self._promise_bytes * (1 - known / SETTLED / 2)
-            level = "promise" if least > wanted else level
-            if self._history.most_needed() <= self._promise_bytes:
-                wanted = min(wanted, self._promise_bytes)
-            wanted = max(wanted, least)
+        known, needed = self._history.peaks(), self._history.most_needed()
+        # So few tell nothing of what is beyond the largest: else one of 6 GiB asks for 9, and of
+        # two that fit in 14 one waits.
+        if known < LEAST:
+            wanted = min(wanted, needed)
+            if self._promise_bytes is not None:
+                least = self._promise_bytes * (1 - known / LEAST / 2)
+                level = "promise" if least > wanted else level
+                wanted = max(wanted, least)
         return Forecast(
             bytes=int(wanted),
             expected_bytes=int(min(wanted, expected)),
             level=level,
             doubtful=known < LEAST or wanted > self._history.largest(),
-            needed_bytes=int(self._history.most_needed()),
+            needed_bytes=int(needed),
         )
 
     def _by_model(self, guess: Guess) -> Forecast:
